@@ -1,0 +1,14 @@
+//! Crystals: what is in the microscope, and the truth about it.
+
+pub mod polarization;
+
+/// The two cation sublattices of a perovskite ABO₃, and its oxygen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sublattice {
+    /// Corner site: Bi, Sm, Sr.
+    A,
+    /// Body-centre site: Fe, Ti.
+    B,
+    /// Face-centre site: O.
+    O,
+}

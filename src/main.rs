@@ -1,0 +1,2 @@
+//! The `ferrostem` command.
+fn main() {}
