@@ -1,6 +1,13 @@
 //! Crystals: what is in the microscope, and the truth about it.
 
+pub mod perovskite;
 pub mod polarization;
+pub mod specimen;
+pub mod structure;
+pub mod texture;
+
+pub use specimen::Specimen;
+pub use structure::{Structure, Truth};
 
 /// The two cation sublattices of a perovskite ABO₃, and its oxygen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
