@@ -8,6 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
+/// Sections that hold variants of a file: smaller numbers for a quick look, or larger ones for publication.
+const VARIANTS: [&str; 2] = ["smoke", "full"];
+
 /// A settings file: its text, and the way back from a key to its line.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -84,6 +87,59 @@ impl Source {
             text: document.to_string(),
             ..self
         })
+    }
+
+    /// Removes the tables of variants (`[smoke]`: dotted keys and values) and, if `variant` names one, applies it first.
+    ///
+    /// # Errors
+    /// The file does not parse, or `variant` is not in it.
+    pub fn with_variant(self, variant: Option<&str>) -> Result<Self> {
+        let mut document = self.document()?;
+        let mut overrides = Vec::new();
+        for name in VARIANTS {
+            let table = document.remove(name);
+            if variant == Some(name) {
+                let table = table
+                    .as_ref()
+                    .and_then(toml_edit::Item::as_table_like)
+                    .ok_or_else(|| {
+                        self.wrong(
+                            name,
+                            "no such section",
+                            format!("a section [{name}] of \"dotted.key\" = value"),
+                        )
+                    })?;
+                overrides = table
+                    .iter()
+                    .map(|(key, item)| format!("{key}={}", item.to_string().trim()))
+                    .collect();
+            }
+        }
+        Self {
+            text: document.to_string(),
+            ..self
+        }
+        .with_overrides(&overrides)
+    }
+
+    fn document(&self) -> Result<toml_edit::DocumentMut> {
+        self.text
+            .parse()
+            .map_err(|error: toml_edit::TomlError| self.syntax(error.to_string()))
+    }
+
+    /// The text, after variants and overrides.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A path in a setting, taken relative to the folder of the settings file.
+    #[must_use]
+    pub fn relative(&self, path: &Path) -> PathBuf {
+        self.path
+            .parent()
+            .map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 
     /// Parses the text into a settings struct.
@@ -195,6 +251,29 @@ mod tests {
         );
         let missing = source.wrong("detectors.haadf.outer_mrad", "nothing", "a number");
         assert!(missing.to_string().starts_with("sim.toml:6: "), "{missing}");
+    }
+
+    #[test]
+    fn a_variant_is_applied_and_removed() {
+        let text = format!("{TEXT}\n[smoke]\n\"probe.energy_kev\" = 80\n");
+        let plain: toml::Table = Source::from_text("s", text.clone())
+            .with_variant(None)
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert_eq!(plain["probe"]["energy_kev"].as_integer(), Some(200_000));
+        assert!(!plain.contains_key("smoke"));
+        let smoke: toml::Table = Source::from_text("s", text)
+            .with_variant(Some("smoke"))
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert_eq!(smoke["probe"]["energy_kev"].as_integer(), Some(80));
+        assert!(
+            Source::from_text("s", TEXT)
+                .with_variant(Some("smoke"))
+                .is_err()
+        );
     }
 
     #[test]
