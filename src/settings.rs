@@ -16,6 +16,8 @@ const VARIANTS: [&str; 2] = ["smoke", "full"];
 pub struct Source {
     path: PathBuf,
     text: String,
+    /// Dotted name of the section that the keys of messages lie in; empty for the whole file.
+    section: String,
 }
 
 impl Source {
@@ -28,6 +30,7 @@ impl Source {
         Ok(Self {
             path: path.to_owned(),
             text,
+            section: String::new(),
         })
     }
 
@@ -37,6 +40,25 @@ impl Source {
         Self {
             path: PathBuf::from(name),
             text: text.into(),
+            section: String::new(),
+        }
+    }
+
+    /// The same file, for checks of one section: `key` in [`Source::wrong`] is then relative to it.
+    #[must_use]
+    pub fn under(&self, section: &str) -> Self {
+        Self {
+            section: self.key(section),
+            ..self.clone()
+        }
+    }
+
+    /// A key of this section, dotted from the top of the file.
+    fn key(&self, key: &str) -> String {
+        if self.section.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.section)
         }
     }
 
