@@ -55,10 +55,10 @@ impl Source {
 
     /// A key of this section, dotted from the top of the file.
     fn key(&self, key: &str) -> String {
-        if self.section.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.section)
+        match (self.section.is_empty(), key.is_empty()) {
+            (true, _) => key.to_owned(),
+            (_, true) => self.section.clone(),
+            _ => format!("{}.{key}", self.section),
         }
     }
 
@@ -156,12 +156,11 @@ impl Source {
         &self.text
     }
 
-    /// A path in a setting, taken relative to the folder of the settings file.
+    /// Where a path in a setting leads: beside the settings file if it is there, else from the working folder.
     #[must_use]
-    pub fn relative(&self, path: &Path) -> PathBuf {
-        self.path
-            .parent()
-            .map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    pub fn find(&self, path: &Path) -> PathBuf {
+        let beside = self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path));
+        if beside.exists() { beside } else { path.to_owned() }
     }
 
     /// Parses the text into a settings struct.

@@ -55,7 +55,7 @@ pub struct Polar {
 pub struct Cubic {}
 
 impl Specimen {
-    /// Checks the numbers and that exactly one kind is chosen.
+    /// Checks the numbers and that exactly one kind is chosen; `source` stands at this section.
     ///
     /// # Errors
     /// The key, what it got and what is allowed.
@@ -67,26 +67,26 @@ impl Specimen {
         ];
         let chosen = kinds.iter().filter(|&&given| given).count();
         if chosen != 1 {
-            let allowed = "exactly one of [specimen.r3c], [specimen.polar], [specimen.cubic]";
-            return Err(source.wrong("specimen", format!("{chosen} kinds of specimen"), allowed));
+            let allowed = "exactly one of the sections r3c, polar, cubic";
+            return Err(source.wrong("", format!("{chosen} kinds of specimen"), allowed));
         }
         if self.cells.iter().any(|&n| n == 0 || n > 4096) {
             let got = format!("{:?}", self.cells);
             return Err(source.wrong(
-                "specimen.cells",
+                "cells",
                 got,
                 "three numbers of cells along x, y and the beam, 1 to 4096",
             ));
         }
         source.in_range(
-            "specimen.lattice_angstrom",
+            "lattice_angstrom",
             self.lattice_angstrom,
             3.0..=6.0,
             "Å",
             "a perovskite cell",
         )?;
         source.in_range(
-            "specimen.samarium_fraction",
+            "samarium_fraction",
             self.samarium_fraction,
             0.0..=1.0,
             "",
@@ -94,17 +94,17 @@ impl Specimen {
         )?;
         if let Some(r3c) = &self.r3c {
             source.in_range(
-                "specimen.r3c.amplitude",
+                "r3c.amplitude",
                 r3c.amplitude,
                 0.0..=2.0,
                 "(1 is BiFeO3)",
                 "",
             )?;
-            r3c.texture.validate(source, "specimen.r3c.texture")?;
+            r3c.texture.validate(source, "r3c.texture")?;
             if self.cells.iter().any(|n| n % 2 == 1) {
                 let got = format!("{:?}", self.cells);
                 let allowed = "even numbers: R3c repeats every 2 × 2 × 2 cells";
-                return Err(source.wrong("specimen.cells", got, allowed));
+                return Err(source.wrong("cells", got, allowed));
             }
         }
         if let Some(polar) = &self.polar {
@@ -116,7 +116,7 @@ impl Specimen {
                 for component in shift {
                     let hint = "picometres; larger than a quarter cell is another structure";
                     source.in_range(
-                        &format!("specimen.polar.{key}"),
+                        &format!("polar.{key}"),
                         component,
                         -98.0..=98.0,
                         "pm",

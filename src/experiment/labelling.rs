@@ -1,0 +1,108 @@
+//! Sub-images with labels: where to cut, what the right answer is, and which part of the image a window belongs to.
+
+use ndarray::{Array2, Array4, ArrayView2, ArrayView4, Axis, concatenate};
+
+use crate::column::ColumnMap;
+use crate::crystal::polarization::PolarVector;
+use crate::crystal::{Sublattice, Truth};
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::neighbours::Point;
+use crate::network::{Mode, Samples, SplitSettings, SubimageSettings, cut_at, grid_centres, labels_between, split_by_position};
+use crate::storage::dataset::Split;
+
+/// What is known about an image: its A columns and its cells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// A columns [Å].
+    pub a_columns: Vec<Point>,
+    /// Polar vectors at the B columns.
+    pub cells: Vec<PolarVector>,
+}
+
+impl From<&Truth> for Known {
+    fn from(truth: &Truth) -> Self {
+        let cells = truth.b_columns.iter().zip(&truth.displacements).map(|(&position, &displacement)| PolarVector {
+            position,
+            displacement,
+            sigma: [f64::NAN; 2],
+            flags: 0,
+        });
+        Self { a_columns: truth.a_columns.clone(), cells: cells.collect() }
+    }
+}
+
+impl From<&ColumnMap> for Known {
+    fn from(map: &ColumnMap) -> Self {
+        let good = map.of(Sublattice::A).filter(|column| column.flags == 0);
+        Self { a_columns: good.map(|column| column.position).collect(), cells: map.good_vectors().copied().collect() }
+    }
+}
+
+/// Labelled sub-images of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Labelled {
+    /// `(n, 1, y, x)`.
+    pub subimages: Array4<f32>,
+    /// D `(n, 2)` [pm].
+    pub targets: Array2<f32>,
+    /// Centres [Å].
+    pub centres: Vec<Point>,
+    /// Part of each.
+    pub split: Vec<Split>,
+}
+
+impl Labelled {
+    /// Cuts an image where `settings` say, labels with what is `known`, and splits by position. Windows that leave the image,
+    /// have no label, or touch a line of the split are left out.
+    ///
+    /// # Errors
+    /// A window larger than the image, or an image without contrast.
+    pub fn cut(image: &Image, known: &Known, settings: &SubimageSettings, split: &SplitSettings) -> Result<Self> {
+        let points: Vec<Point> = match settings.mode {
+            Mode::CentredB => known.cells.iter().map(|cell| cell.position).collect(),
+            Mode::CentredA => known.a_columns.clone(),
+            Mode::Grid => grid_centres(image, settings)?,
+        };
+        let labels: Vec<Option<[f64; 2]>> = match settings.mode {
+            Mode::CentredB => known.cells.iter().map(|cell| Some(cell.displacement)).collect(),
+            Mode::CentredA | Mode::Grid => labels_between(&points, &known.cells),
+        };
+        let parts = split_by_position(&points, settings.window_angstrom, image.extent(), split);
+        let cut = cut_at(image, &points, settings)?;
+        let mut chosen = Vec::new();
+        let (mut targets, mut centres, mut split) = (Vec::new(), Vec::new(), Vec::new());
+        for (row, &point) in cut.kept.iter().enumerate() {
+            if let (Some(label), Some(part)) = (labels[point], parts[point]) {
+                chosen.push(row);
+                targets.extend(label.map(|d| d as f32));
+                centres.push(cut.centres[row]);
+                split.push(part);
+            }
+        }
+        let subimages = cut.subimages.select(Axis(0), &chosen);
+        let targets =
+            Array2::from_shape_vec((chosen.len(), 2), targets).map_err(Error::compute("collecting labels"))?;
+        Ok(Self { subimages, targets, centres, split })
+    }
+
+    /// The samples of one part.
+    #[must_use]
+    pub fn part(&self, part: Split) -> Samples {
+        let rows: Vec<usize> = (0..self.split.len()).filter(|&row| self.split[row] == part).collect();
+        Samples { subimages: self.subimages.select(Axis(0), &rows), targets: self.targets.select(Axis(0), &rows) }
+    }
+}
+
+/// Samples of several sources together.
+///
+/// # Errors
+/// Windows of different sizes.
+pub fn join(parts: &[Samples]) -> Result<Samples> {
+    let subimages: Vec<ArrayView4<f32>> = parts.iter().map(|part| part.subimages.view()).collect();
+    let targets: Vec<ArrayView2<f32>> = parts.iter().map(|part| part.targets.view()).collect();
+    Ok(Samples {
+        subimages: concatenate(Axis(0), &subimages).map_err(Error::compute("joining samples"))?,
+        targets: concatenate(Axis(0), &targets).map_err(Error::compute("joining samples"))?,
+    })
+}

@@ -1,0 +1,15 @@
+//! From a settings file to a file of images: specimen → multislice → acquisition → `.hspy`.
+//!
+//! The work is cut into units, one tilt and one block of probe positions each. A unit's numbers do not depend on the cutting,
+//! on threads or on what ran before; finished units are kept beside the result until it is whole, so that a killed run goes
+//! on where it was and several machines can share one simulation (`--shard`).
+
+mod plan;
+mod run;
+mod scan;
+mod settings;
+
+pub use plan::{Plan, Shard};
+pub use run::{Outcome, acquire, simulate};
+pub use scan::Raster;
+pub use settings::{GridSettings, ScanSettings, SimulationSettings};

@@ -1,0 +1,214 @@
+//! What a simulation will do, resolved and checked before anything is computed.
+
+use super::scan::{Raster, wave_grid};
+use super::settings::SimulationSettings;
+use crate::crystal::{Structure, Truth};
+use crate::error::Result;
+use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
+use crate::multislice::{AnnularDetector, Grid, Multislice, Potential, slice_count};
+use crate::neighbours::Point;
+use crate::progress::Reporter;
+use crate::settings::Source;
+
+/// Probe positions of one unit of work: small enough to lose little when killed, large enough to keep all cores busy.
+const PROBES_PER_UNIT: usize = 512;
+
+/// Slices of the trial that a time estimate is made from.
+const SLICES_OF_A_TRIAL: usize = 8;
+
+/// Part `index` of `count`, counting from 1: `--shard 2/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub index: usize,
+    /// Of how many.
+    pub count: usize,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let parse = || {
+            let (index, count) = text.split_once('/')?;
+            let shard = Self { index: index.parse().ok()?, count: count.parse().ok()? };
+            (1..=shard.count).contains(&shard.index).then_some(shard)
+        };
+        parse().ok_or_else(|| format!("got `{text}`; allowed: i/n with 1 ≤ i ≤ n, such as 2/8"))
+    }
+}
+
+impl Shard {
+    /// Whether unit number `unit` belongs to this part.
+    #[must_use]
+    pub fn has(&self, unit: usize) -> bool {
+        unit % self.count == self.index - 1
+    }
+}
+
+/// A unit of work: one tilt, one block of probes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unit {
+    /// Index into the tilts.
+    pub tilt: usize,
+    /// Probe positions, counted along rows of the raster.
+    pub probes: std::ops::Range<usize>,
+}
+
+/// A resolved simulation.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The settings it came from.
+    pub settings: SimulationSettings,
+    /// The atoms.
+    pub structure: Structure,
+    /// The truth about the columns over one period of the specimen.
+    pub truth: Truth,
+    /// The grid of the wave.
+    pub grid: Grid,
+    /// The probe positions.
+    pub raster: Raster,
+    /// Slices after which the detectors are read.
+    pub exit_slices: Vec<usize>,
+}
+
+impl Plan {
+    /// Resolves settings that came from `source`, and checks its sections against each other.
+    ///
+    /// # Errors
+    /// File, line, key, what it got and what is allowed.
+    pub fn new(settings: &SimulationSettings, source: &Source) -> Result<Self> {
+        settings.validate(source)?;
+        let [x, y, height] = settings.specimen.extent();
+        let grid = wave_grid(&settings.grid, [x, y], source)?;
+        check_probe(source, &settings.probe, &grid, height)?;
+        for (name, detector) in &settings.detectors {
+            check_detector(source, name, detector, &grid, &settings.probe)?;
+        }
+        let exit_slices = settings.multislice.exit_slices(source, height)?;
+        let raster = Raster::new(&settings.scan, [x, y], source)?;
+        let (structure, truth) = settings.specimen.build(settings.seed);
+        Ok(Self { settings: settings.clone(), structure, truth, grid, raster, exit_slices })
+    }
+
+    /// The units of work, in order.
+    #[must_use]
+    pub fn units(&self) -> Vec<Unit> {
+        let blocks = self.raster.len().div_ceil(PROBES_PER_UNIT);
+        let block = |b: usize| b * PROBES_PER_UNIT..((b + 1) * PROBES_PER_UNIT).min(self.raster.len());
+        let tilts = 0..self.settings.tilts_mrad.len();
+        tilts.flat_map(|tilt| (0..blocks).map(move |b| Unit { tilt, probes: block(b) })).collect()
+    }
+
+    /// The projected potential, slice by slice.
+    ///
+    /// # Errors
+    /// An element that the scattering table does not hold.
+    pub fn potential(&self) -> Result<Potential> {
+        let Structure { positions, numbers, cell, .. } = &self.structure;
+        let multislice = &self.settings.multislice;
+        let (table, thickness) = (multislice.scattering_factors, multislice.slice_thickness_angstrom);
+        Potential::new(positions, numbers, *cell, self.grid.shape(), table, thickness)
+    }
+
+    /// The detectors, in the order of their names.
+    #[must_use]
+    pub fn detectors(&self) -> Vec<AnnularDetector> {
+        self.settings.detectors.values().cloned().collect()
+    }
+
+    /// Probe positions of a unit [Å].
+    #[must_use]
+    pub fn positions(&self, unit: &Unit) -> Vec<Point> {
+        unit.probes.clone().map(|index| self.raster.position(index)).collect()
+    }
+
+    /// Thickness after each exit slice [nm].
+    #[must_use]
+    pub fn thicknesses_nm(&self) -> Vec<f64> {
+        let height = self.structure.cell[2];
+        let thickness = height / slice_count(height, self.settings.multislice.slice_thickness_angstrom) as f64;
+        self.exit_slices.iter().map(|&slices| slices as f64 * thickness / crate::units::ANGSTROM_PER_NM).collect()
+    }
+
+    /// What identifies the numbers of this simulation: the settings that the wave depends on, and the program's version.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let settings = SimulationSettings { acquisition: None, ..self.settings.clone() };
+        format!("{}\n{}", crate::provenance::VERSION, toml::to_string(&settings).unwrap_or_default())
+    }
+
+    /// Lines about size and work, for `check` and `--verbose`.
+    ///
+    /// # Errors
+    /// As [`Plan::potential`].
+    pub fn describe(&self) -> Result<String> {
+        let (rows, cols) = self.grid.shape();
+        let [dy, dx] = self.grid.sampling();
+        let band_limit = AnnularDetector::limit_mrad(&self.grid, self.settings.probe.wavelength());
+        let [px, py] = self.raster.points;
+        let [sx, sy] = self.raster.step;
+        let thicknesses: Vec<String> = self.thicknesses_nm().iter().map(|t| format!("{t:.3}")).collect();
+        let work = self.work()?;
+        let lines = [
+            ("atoms", self.structure.len().to_string()),
+            ("grid", format!("{cols} × {rows} px of {dx:.4} × {dy:.4} Å (x × y)")),
+            ("band limit", format!("{band_limit:.1} mrad")),
+            ("probes", format!("{px} × {py}, {sx:.4} × {sy:.4} Å apart (x × y)")),
+            ("tilts", self.settings.tilts_mrad.len().to_string()),
+            ("exit thicknesses", format!("{} nm", thicknesses.join(", "))),
+            ("wave-slices", work.wave_slices.to_string()),
+            ("memory", format!("about {:.2} GiB", work.bytes as f64 / f64::from(1u32 << 30))),
+        ]
+        .map(|(name, value)| format!("{name:<18}{value}"));
+        Ok(lines.join("\n"))
+    }
+
+    /// Wave-slices and memory.
+    ///
+    /// # Errors
+    /// As [`Plan::potential`].
+    pub fn work(&self) -> Result<Work> {
+        let sizes = Sizes {
+            shape: self.grid.shape(),
+            slices: self.exit_slices.last().copied().unwrap_or(0),
+            unique_slices: self.potential()?.unique_slices(),
+            probes: self.raster.len(),
+            tilts: self.settings.tilts_mrad.len(),
+            threads: rayon::current_num_threads(),
+        };
+        Ok(expected_work(sizes, self.settings.multislice.precision))
+    }
+
+    /// Seconds that the whole work will take on this machine, from a few waves sent through a few slices.
+    ///
+    /// # Errors
+    /// As [`Plan::potential`].
+    pub fn estimate_seconds(&self) -> Result<f64> {
+        let slices = self.exit_slices.last().copied().unwrap_or(1).min(SLICES_OF_A_TRIAL);
+        let precision = self.settings.multislice.precision;
+        let (probe, detectors) = (&self.settings.probe, self.detectors());
+        let engine = Multislice::new(&self.potential()?, probe, precision, &detectors, &[slices])?;
+        let waves = 2 * rayon::current_num_threads();
+        let positions = vec![self.raster.start; waves];
+        engine.scan(&positions); // the first pass touches the memory
+        let start = std::time::Instant::now();
+        engine.scan(&positions);
+        let each = start.elapsed().as_secs_f64() / (waves * slices) as f64;
+        Ok(each * self.work()?.wave_slices as f64)
+    }
+
+    /// Says what may surprise: detectors that touch the taper of the band limit.
+    pub fn warn(&self, reporter: &Reporter) {
+        let wavelength = self.settings.probe.wavelength();
+        let limit = AnnularDetector::limit_mrad(&self.grid, wavelength);
+        for (name, detector) in &self.settings.detectors {
+            if detector.touches_taper(&self.grid, wavelength) {
+                reporter.say(format!(
+                    "warning: detector {name} reaches into the taper below the band limit of {limit:.1} mrad: its outer \
+                     part is damped by the grid, not by physics; a finer grid cures this"
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Doing what a plan says, unit by unit, and writing the images.
+
+use std::path::Path;
+
+use ndarray::{Array2, Array4, s};
+
+use super::plan::{Plan, Shard, Unit};
+use super::settings::SimulationSettings;
+use crate::acquisition::Acquisition;
+use crate::error::Result;
+use crate::image::Image;
+use crate::multislice::Multislice;
+use crate::progress::Reporter;
+use crate::provenance::Provenance;
+use crate::settings::Source;
+use crate::storage::hspy::{DetectorStack, ImageFile, write_images};
+use crate::storage::output::{partial_path, refuse_existing};
+use crate::storage::parts::Parts;
+
+/// What a call of [`simulate`] came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The image file is there.
+    Finished,
+    /// This shard's units are there; so many units of other shards are still missing.
+    ShardFinished {
+        /// Units that no shard has computed yet.
+        missing: usize,
+    },
+}
+
+/// Simulates the images that `settings` (from `source`) ask for and writes them to `output`.
+///
+/// With a `shard`, only its units are computed; without, all that are missing, and the file is written. Units that an
+/// interrupted call or a shard left in `NAME.partial` beside `output` are taken over.
+///
+/// # Errors
+/// A wrong setting, a finished `output` without `force`, or a file that cannot be written.
+pub fn simulate(
+    settings: &SimulationSettings,
+    source: &Source,
+    output: &Path,
+    force: bool,
+    shard: Option<Shard>,
+    reporter: &Reporter,
+) -> Result<Outcome> {
+    let plan = Plan::new(settings, source)?;
+    refuse_existing(output, force)?;
+    plan.warn(reporter);
+    reporter.detail(plan.describe()?);
+    let provenance = Provenance::start("simulate", toml::to_string(settings).unwrap_or_default(), Some(settings.seed));
+    let parts = Parts::new(&partial_path(output), &plan.key());
+    compute_missing(&plan, &parts, shard, reporter)?;
+    let units = plan.units();
+    let missing = (0..units.len()).filter(|&index| parts.read(index).is_none()).count();
+    if shard.is_some() {
+        return Ok(Outcome::ShardFinished { missing });
+    }
+    let file = assemble(&plan, &parts, provenance)?;
+    write_images(output, &file, force)?;
+    parts.remove()?;
+    Ok(Outcome::Finished)
+}
+
+/// What the microscope makes of an ideal image of this plan; `frame` numbers its random streams.
+///
+/// # Errors
+/// An intensity that cannot be counted.
+pub fn acquire(plan: &Plan, acquisition: &Acquisition, ideal: Array2<f32>, frame: u64) -> Result<Image> {
+    let [x, y, _] = plan.settings.specimen.extent();
+    let image = Image { data: ideal, sampling: [plan.raster.step[1], plan.raster.step[0]] };
+    acquisition.acquire(&image, plan.raster.border([x, y]), plan.settings.seed, frame)
+}
+
+/// Every frame of detector number `detector` as acquired, `(tilt, thickness, y, x)`.
+fn acquire_stack(plan: &Plan, acquisition: &Acquisition, ideal: &Array4<f32>, detector: usize) -> Result<Array4<f32>> {
+    let (tilts, thicknesses, ..) = ideal.dim();
+    let mut acquired = Array4::zeros(ideal.dim());
+    for tilt in 0..tilts {
+        for thickness in 0..thicknesses {
+            let frame = ((detector * tilts + tilt) * thicknesses + thickness) as u64;
+            let image = acquire(plan, acquisition, ideal.slice(s![tilt, thickness, .., ..]).to_owned(), frame)?;
+            acquired.slice_mut(s![tilt, thickness, .., ..]).assign(&image.data);
+        }
+    }
+    Ok(acquired)
+}
+
+/// Computes the units of a shard, or all, that are not there yet.
+fn compute_missing(plan: &Plan, parts: &Parts, shard: Option<Shard>, reporter: &Reporter) -> Result<()> {
+    let units = plan.units();
+    let mine = |index: &usize| shard.is_none_or(|shard| shard.has(*index));
+    let wanted: Vec<usize> = (0..units.len()).filter(mine).filter(|&index| parts.read(index).is_none()).collect();
+    let total: usize = units.iter().enumerate().filter(|(i, _)| mine(i)).map(|(_, unit)| unit.probes.len()).sum();
+    let left: usize = wanted.iter().map(|&index| units[index].probes.len()).sum();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let bar = reporter.bar("probes", total as u64);
+    bar.set_position((total - left) as u64);
+    bar.reset_eta();
+    let base = Multislice::new(
+        &plan.potential()?,
+        &plan.settings.probe,
+        plan.settings.multislice.precision,
+        &plan.detectors(),
+        &plan.exit_slices,
+    )?;
+    let mut tilted: Option<(usize, Multislice)> = None;
+    for index in wanted {
+        let unit = &units[index];
+        if tilted.as_ref().is_none_or(|(tilt, _)| *tilt != unit.tilt) {
+            tilted = Some((unit.tilt, base.with_tilt(plan.settings.tilts_mrad[unit.tilt])));
+        }
+        if let Some((_, multislice)) = &tilted {
+            let signals = multislice.scan(&plan.positions(unit));
+            parts.write(index, &signals.iter().map(|&x| x as f32).collect::<Vec<f32>>())?;
+        }
+        bar.inc(unit.probes.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Puts the parts together, and adds what the microscope does.
+fn assemble(plan: &Plan, parts: &Parts, provenance: Provenance) -> Result<ImageFile> {
+    let [columns, rows] = plan.raster.points;
+    let shape = (plan.settings.tilts_mrad.len(), plan.exit_slices.len(), rows, columns);
+    let mut ideal = vec![Array4::<f32>::zeros(shape); plan.settings.detectors.len()];
+    for (index, unit) in plan.units().iter().enumerate() {
+        let numbers = parts.read(index).unwrap_or_default();
+        place(&mut ideal, unit, &numbers, plan);
+    }
+    let mut detectors = Vec::new();
+    if let Some(acquisition) = &plan.settings.acquisition {
+        for (number, (name, stack)) in plan.settings.detectors.keys().zip(&ideal).enumerate() {
+            let data = acquire_stack(plan, acquisition, stack, number)?;
+            detectors.push(DetectorStack { name: name.clone(), data });
+        }
+    }
+    let suffix = if plan.settings.acquisition.is_some() { "_ideal" } else { "" };
+    for (name, data) in plan.settings.detectors.keys().zip(ideal) {
+        detectors.push(DetectorStack { name: format!("{name}{suffix}"), data });
+    }
+    let [x, y, _] = plan.structure.cell;
+    Ok(ImageFile {
+        detectors,
+        sampling: [plan.raster.step[1], plan.raster.step[0]],
+        offset: [plan.raster.start[1], plan.raster.start[0]],
+        tilts_mrad: plan.settings.tilts_mrad.clone(),
+        thicknesses_nm: plan.thicknesses_nm(),
+        structure: plan.structure.clone(),
+        truth: plan.truth.in_field(plan.raster.start, plan.raster.end(), [x, y]),
+        provenance: provenance.finished(),
+    })
+}
+
+/// Puts the numbers `(detector, thickness, probe)` of a unit into the stacks.
+fn place(stacks: &mut [Array4<f32>], unit: &Unit, numbers: &[f32], plan: &Plan) {
+    let width = plan.raster.points[0];
+    let thicknesses = plan.exit_slices.len();
+    let mut numbers = numbers.iter();
+    for stack in stacks {
+        for thickness in 0..thicknesses {
+            for (probe, &number) in unit.probes.clone().zip(numbers.by_ref()) {
+                stack[(unit.tilt, thickness, probe / width, probe % width)] = number;
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The settings of a simulation file, and the checks that need more than one section.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::acquisition::Acquisition;
+use crate::crystal::Specimen;
+use crate::error::Result;
+use crate::multislice::{AnnularDetector, MultisliceSettings, ProbeSettings};
+use crate::settings::Source;
+
+/// A whole simulation: images of one specimen over tilts × thicknesses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimulationSettings {
+    /// Master seed of every random stream (texture, Sm sites, dose, jitter).
+    pub seed: u64,
+    /// Mistilts of the specimen `[tx, ty]` [mrad].
+    pub tilts_mrad: Vec<[f64; 2]>,
+    /// What is in the microscope.
+    pub specimen: Specimen,
+    /// The grid of the wave function.
+    pub grid: GridSettings,
+    /// How the wave is propagated.
+    pub multislice: MultisliceSettings,
+    /// The electron probe.
+    pub probe: ProbeSettings,
+    /// Where the probe goes.
+    pub scan: ScanSettings,
+    /// Annular detectors by name, `[detectors.NAME]`.
+    pub detectors: BTreeMap<String, AnnularDetector>,
+    /// What the microscope adds; left out, the images are ideal.
+    pub acquisition: Option<Acquisition>,
+}
+
+/// The `[grid]` section: exactly one of the two.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GridSettings {
+    /// Number of pixels `[x, y]`.
+    pub pixels: Option<[usize; 2]>,
+    /// Largest pixel size [Å]; the numbers of pixels become the next ones made of the factors 2, 3 and 5.
+    pub sampling_angstrom: Option<f64>,
+}
+
+/// The `[scan]` section: an area, and exactly one of `step_angstrom` and `points`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScanSettings {
+    /// First probe position `[x, y]` [Å].
+    pub start_angstrom: [f64; 2],
+    /// End of the area `[x, y]`, itself not visited [Å]; left out: the end of the specimen.
+    pub end_angstrom: Option<[f64; 2]>,
+    /// Distance of neighbouring positions [Å], kept exactly.
+    pub step_angstrom: Option<f64>,
+    /// Number of positions `[x, y]`, spread evenly.
+    pub points: Option<[usize; 2]>,
+}
+
+impl SimulationSettings {
+    /// Checks every section by itself; [`super::Plan::new`] checks them against each other.
+    ///
+    /// # Errors
+    /// File, line, key, what it got and what is allowed.
+    pub fn validate(&self, source: &Source) -> Result<()> {
+        self.specimen.validate(&source.under("specimen"))?;
+        self.multislice.validate(source)?;
+        self.probe.validate(source)?;
+        if self.tilts_mrad.is_empty() {
+            return Err(source.wrong("tilts_mrad", "an empty list", "at least one tilt, such as [[0.0, 0.0]]"));
+        }
+        for tilt in self.tilts_mrad.iter().flatten() {
+            source.in_range("tilts_mrad", *tilt, -100.0..=100.0, "mrad", "small angles only")?;
+        }
+        if self.detectors.is_empty() {
+            return Err(source.wrong("detectors", "none", "at least one section [detectors.NAME]"));
+        }
+        for (name, detector) in &self.detectors {
+            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+                let allowed = "a name of letters, digits, `_` and `-`";
+                return Err(source.wrong(&format!("detectors.{name}"), format!("`{name}`"), allowed));
+            }
+            detector.validate(source, name)?;
+        }
+        self.acquisition.as_ref().map_or(Ok(()), |acquisition| acquisition.validate(source))
+    }
+}
