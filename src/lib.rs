@@ -30,6 +30,7 @@
 pub mod crystal;
 pub mod error;
 pub mod image;
+pub mod multislice;
 pub mod neighbours;
 pub mod progress;
 pub mod provenance;
