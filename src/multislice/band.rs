@@ -15,13 +15,11 @@ pub(super) struct Band {
     pub(super) pruned: Range<usize>,
     /// Columns of a row.
     pub(super) cols: usize,
-    /// Rows, the length of a column.
-    pub(super) rows: usize,
 }
 
 impl Band {
     pub(super) fn new(grid: &Grid) -> Self {
-        let (rows, cols) = grid.shape();
+        let cols = grid.shape().1;
         // Frequencies rise from 0 at the front and fall from 0 at the back, so the pruned ones are contiguous.
         let outside = |k: &f64| k.abs() >= grid.band_limit();
         let kx = grid.kx();
@@ -30,7 +28,6 @@ impl Band {
         Self {
             pruned: start..end,
             cols,
-            rows,
         }
     }
 
