@@ -31,6 +31,7 @@ pub mod acquisition;
 pub mod crystal;
 pub mod error;
 pub mod image;
+pub mod multislice;
 pub mod neighbours;
 pub mod progress;
 pub mod provenance;

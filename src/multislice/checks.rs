@@ -1,0 +1,223 @@
+//! What probe, detectors, grid and specimen may say together, and how much work they ask for.
+
+use std::f64::consts::{PI, TAU};
+
+use super::detector::AnnularDetector;
+use super::grid::Grid;
+use super::probe::ProbeSettings;
+use super::settings::Precision;
+use crate::error::Result;
+use crate::settings::Source;
+use crate::units::RAD_PER_MRAD;
+
+/// Largest part of a diffraction-limited probe that may lie outside the cell, in its own periodic images.
+const MAX_OUTSIDE: f64 = 0.03;
+/// Azimuths and radii of the aperture at which rays are traced.
+const RAYS: (u32, u32) = (36, 6);
+
+/// Checks that the grid carries a detector.
+///
+/// # Errors
+/// The outer angle is beyond the band limit.
+pub fn check_detector(
+    source: &Source,
+    name: &str,
+    detector: &AnnularDetector,
+    grid: &Grid,
+    probe: &ProbeSettings,
+) -> Result<()> {
+    let limit = AnnularDetector::limit_mrad(grid, probe.wavelength());
+    if detector.outer_mrad <= limit {
+        return Ok(());
+    }
+    let finer = detector.outer_mrad / limit;
+    Err(source.wrong(
+        &format!("detectors.{name}.outer_mrad"),
+        detector.outer_mrad,
+        format!(
+            "at most {limit:.1} mrad, the band limit of this grid; pixels {finer:.2} times finer would reach it"
+        ),
+    ))
+}
+
+/// Checks that the probe fits into the cell, which is periodic: what leaves on one side comes back on the other.
+///
+/// Two widths must fit. In focus, the part of an Airy pattern beyond half the smaller side L of the cell is about
+/// 2/(πv), v = παL/λ (Born & Wolf, *Principles of Optics*, sec. 8.5.2); it may be 3 %. Away from focus, the rays
+/// of the aperture, displaced by ∇χ + αz, must stay inside at every depth z down to `height` [Å]. Channelling
+/// keeps a real probe narrower, so this is the safe side.
+///
+/// # Errors
+/// It does not fit, or the grid does not carry the aperture.
+pub fn check_probe(source: &Source, probe: &ProbeSettings, grid: &Grid, height: f64) -> Result<()> {
+    const KEY: &str = "probe.semiangle_mrad";
+    let limit = AnnularDetector::limit_mrad(grid, probe.wavelength());
+    if probe.semiangle_mrad >= limit {
+        let allowed = format!("less than {limit:.1} mrad, the band limit of this grid");
+        return Err(source.wrong(KEY, probe.semiangle_mrad, allowed));
+    }
+    let [y, x] = grid.extent();
+    let side = y.min(x);
+    let alpha = probe.semiangle_mrad * RAD_PER_MRAD;
+    let in_focus = 2.0 * probe.wavelength() / (PI * PI * MAX_OUTSIDE * alpha);
+    let spread = beam_width(probe, height);
+    let (needed, why) = if spread > in_focus {
+        (
+            spread,
+            "its rays spread that far between the entrance and the exit face",
+        )
+    } else {
+        (
+            in_focus,
+            "with less, over 3 % of the focused probe lies in its own periodic images",
+        )
+    };
+    if side >= needed {
+        return Ok(());
+    }
+    Err(source.wrong(
+        KEY,
+        format!("{} mrad in a cell {side:.2} Å wide", probe.semiangle_mrad),
+        format!("a cell at least {needed:.2} Å wide for this probe: {why}; repeat the specimen, or use a smaller semiangle or defocus"),
+    ))
+}
+
+/// Greatest width of the beam between the entrance face and `height` [Å]: rays of the aperture and the Airy disk [Å].
+#[must_use]
+pub fn beam_width(probe: &ProbeSettings, height: f64) -> f64 {
+    let alpha = probe.semiangle_mrad * RAD_PER_MRAD;
+    let mut radius: f64 = 0.0;
+    for ring in 1..=RAYS.1 {
+        for step in 0..RAYS.0 {
+            let angle = alpha * f64::from(ring) / f64::from(RAYS.1);
+            let azimuth = TAU * f64::from(step) / f64::from(RAYS.0);
+            // A ray is straight: it is farthest out at one of the faces.
+            for depth in [0.0, height] {
+                let distance = probe.aberrations.ray_distance(angle, azimuth, depth);
+                radius = radius.max(distance);
+            }
+        }
+    }
+    2.0 * radius + 1.22 * probe.wavelength() / alpha
+}
+
+/// What a simulation asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Work {
+    /// Waves times slices: the time is this, times the pixels, times a few nanoseconds, over the threads.
+    pub wave_slices: u64,
+    /// Memory of transmission functions, propagators and waves, to the first order.
+    pub bytes: u64,
+}
+
+/// Sizes that decide about work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Pixels `(rows, cols)`.
+    pub shape: (usize, usize),
+    /// Slices down to the last exit.
+    pub slices: usize,
+    /// Different slices.
+    pub unique_slices: usize,
+    /// Probe positions.
+    pub probes: usize,
+    /// Tilts.
+    pub tilts: usize,
+    /// Threads.
+    pub threads: usize,
+}
+
+/// Wave-slices and memory for given sizes.
+#[must_use]
+pub fn expected_work(sizes: Sizes, precision: Precision) -> Work {
+    let pixels = (sizes.shape.0 * sizes.shape.1) as u64;
+    // Per thread a wave, and while transmissions are made, at most four double-precision arrays.
+    let per_thread = pixels * (precision.complex_bytes() + 4 * Precision::F64.complex_bytes());
+    let fixed = (sizes.unique_slices as u64 + 2) * pixels * precision.complex_bytes();
+    Work {
+        wave_slices: sizes.probes as u64 * sizes.slices as u64 * sizes.tilts as u64,
+        bytes: fixed + sizes.threads as u64 * per_thread,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::aberrations::Aberrations;
+    use super::super::probe::Aperture;
+    use super::*;
+
+    fn probe(semiangle_mrad: f64, defocus: f64) -> ProbeSettings {
+        ProbeSettings {
+            energy_kev: 200.0,
+            semiangle_mrad,
+            aperture: Aperture::Hard,
+            aberrations: Aberrations {
+                defocus_angstrom: Some(defocus),
+                ..Aberrations::default()
+            },
+        }
+    }
+
+    fn fits(side: f64, probe: &ProbeSettings, height: f64) -> bool {
+        let grid = Grid::with_sampling([side, side], 0.08).unwrap();
+        let source = Source::from_text("sim.toml", "[probe]\nsemiangle_mrad = 30\n");
+        match check_probe(&source, probe, &grid, height) {
+            Ok(()) => true,
+            Err(error) => {
+                let message = error.to_string();
+                assert!(
+                    message.contains("sim.toml:2: probe.semiangle_mrad"),
+                    "{message}"
+                );
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn a_probe_must_fit_into_the_periodic_cell() {
+        assert!(fits(15.86, &probe(30.0, 0.0), 198.25));
+        assert!(!fits(3.96, &probe(30.0, 0.0), 4.0), "one unit cell");
+        assert!(fits(7.93, &probe(30.0, 0.0), 100.0));
+        assert!(!fits(7.93, &probe(30.0, 0.0), 198.25), "spreads to 13 Å");
+        assert!(fits(7.93, &probe(30.0, 99.0), 198.25), "focused half way");
+        assert!(!fits(15.86, &probe(30.0, -300.0), 10.0), "far out of focus");
+        assert!(!fits(15.86, &probe(120.0, 0.0), 10.0), "beyond the band");
+    }
+
+    #[test]
+    fn a_detector_must_lie_inside_the_band() {
+        let grid = Grid::new((192, 192), [15.86, 15.86]).unwrap();
+        let source = Source::from_text("sim.toml", "[detectors.haadf]\nouter_mrad = 200\n");
+        let check = |outer_mrad| {
+            let detector = AnnularDetector {
+                inner_mrad: 80.0,
+                outer_mrad,
+            };
+            check_detector(&source, "haadf", &detector, &grid, &probe(30.0, 0.0))
+        };
+        assert!(check(100.0).is_ok());
+        let message = check(200.0).unwrap_err().to_string();
+        assert!(message.starts_with("sim.toml:2: detectors.haadf.outer_mrad: got 200"));
+        assert!(message.contains("101.2 mrad"), "{message}");
+    }
+
+    #[test]
+    fn work_grows_with_probes_slices_and_tilts() {
+        let sizes = Sizes {
+            shape: (256, 256),
+            slices: 40,
+            unique_slices: 2,
+            probes: 1024,
+            tilts: 3,
+            threads: 4,
+        };
+        let work = expected_work(sizes, Precision::F32);
+        assert_eq!(work.wave_slices, 1024 * 40 * 3);
+        assert!(
+            (15_000_000..30_000_000).contains(&work.bytes),
+            "{}",
+            work.bytes
+        );
+    }
+}

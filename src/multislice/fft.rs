@@ -1,0 +1,248 @@
+//! Two-dimensional Fourier transforms over rustfft: rows where they lie, columns in tiles of a few gathered columns.
+//!
+//! A column of a row-major array touches a cache line per element. Gathering [`TILE`] neighbouring columns at once uses
+//! whole cache lines, needs no transposed copy of the array, and lets a caller transform only the columns it wants.
+
+use std::sync::Arc;
+
+use num_complex::Complex;
+use rustfft::{Fft, FftNum, FftPlanner};
+
+/// Columns gathered at once: 128 bytes of a row in f32, two cache lines.
+pub(super) const TILE: usize = 16;
+
+/// The two precisions of a wave.
+pub(super) trait Real: FftNum + Default {
+    /// Rounds a number computed in double precision.
+    fn narrow(value: f64) -> Self;
+    /// The number in double precision.
+    fn widen(self) -> f64;
+}
+
+impl Real for f32 {
+    fn narrow(value: f64) -> Self {
+        value as f32
+    }
+    fn widen(self) -> f64 {
+        f64::from(self)
+    }
+}
+
+impl Real for f64 {
+    fn narrow(value: f64) -> Self {
+        value
+    }
+    fn widen(self) -> f64 {
+        self
+    }
+}
+
+/// Rounds a complex number computed in double precision.
+pub(super) fn narrow<T: Real>(value: Complex<f64>) -> Complex<T> {
+    Complex::new(T::narrow(value.re), T::narrow(value.im))
+}
+
+/// A complex number in double precision.
+pub(super) fn widen<T: Real>(value: Complex<T>) -> Complex<f64> {
+    Complex::new(value.re.widen(), value.im.widen())
+}
+
+/// |z|² in double precision.
+pub(super) fn intensity<T: Real>(value: Complex<T>) -> f64 {
+    widen(value).norm_sqr()
+}
+
+/// Plans for arrays of one shape, shared by all threads.
+pub(super) struct Fft2<T: Real> {
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    row_forward: Arc<dyn Fft<T>>,
+    row_inverse: Arc<dyn Fft<T>>,
+    column_forward: Arc<dyn Fft<T>>,
+    column_inverse: Arc<dyn Fft<T>>,
+}
+
+/// Memory that transforms work in; one per thread.
+pub(super) struct Scratch<T: Real> {
+    /// [`TILE`] columns, one after the other.
+    tile: Vec<Complex<T>>,
+    fft: Vec<Complex<T>>,
+}
+
+impl<T: Real> Fft2<T> {
+    pub(super) fn new((rows, cols): (usize, usize)) -> Self {
+        let mut planner = FftPlanner::new();
+        Self {
+            rows,
+            cols,
+            row_forward: planner.plan_fft_forward(cols),
+            row_inverse: planner.plan_fft_inverse(cols),
+            column_forward: planner.plan_fft_forward(rows),
+            column_inverse: planner.plan_fft_inverse(rows),
+        }
+    }
+
+    pub(super) fn scratch(&self) -> Scratch<T> {
+        let plans = [
+            &self.row_forward,
+            &self.row_inverse,
+            &self.column_forward,
+            &self.column_inverse,
+        ];
+        let longest = plans
+            .iter()
+            .map(|plan| plan.get_inplace_scratch_len())
+            .max();
+        Scratch {
+            tile: vec![Complex::default(); TILE * self.rows],
+            fft: vec![Complex::default(); longest.unwrap_or(0)],
+        }
+    }
+
+    /// Forward transform of one row, or of several that follow each other.
+    pub(super) fn row_forward(&self, rows: &mut [Complex<T>], scratch: &mut Scratch<T>) {
+        self.row_forward
+            .process_with_scratch(rows, &mut scratch.fft);
+    }
+
+    /// Inverse transform of one row, or of several that follow each other, without the factor 1/N.
+    pub(super) fn row_inverse(&self, rows: &mut [Complex<T>], scratch: &mut Scratch<T>) {
+        self.row_inverse
+            .process_with_scratch(rows, &mut scratch.fft);
+    }
+
+    /// Writes columns `first..first + count` of `field`: `fill(column, values)` sets each spectrum, which is then
+    /// transformed back along y without the factor 1/N.
+    pub(super) fn fill_columns(
+        &self,
+        field: &mut [Complex<T>],
+        (first, count): (usize, usize),
+        scratch: &mut Scratch<T>,
+        mut fill: impl FnMut(usize, &mut [Complex<T>]),
+    ) {
+        let tile = &mut scratch.tile[..count * self.rows];
+        for (offset, column) in tile.chunks_exact_mut(self.rows).enumerate() {
+            fill(first + offset, column);
+        }
+        self.column_inverse
+            .process_with_scratch(tile, &mut scratch.fft);
+        scatter(tile, field, self.cols, first);
+    }
+
+    /// Columns `first..first + count` of `field`: forward along y, `change(column, values)`, and back without 1/N.
+    pub(super) fn change_columns(
+        &self,
+        field: &mut [Complex<T>],
+        (first, count): (usize, usize),
+        scratch: &mut Scratch<T>,
+        mut change: impl FnMut(usize, &mut [Complex<T>]),
+    ) {
+        let tile = &mut scratch.tile[..count * self.rows];
+        gather(field, tile, self.cols, first);
+        for (offset, column) in tile.chunks_exact_mut(self.rows).enumerate() {
+            self.column_forward
+                .process_with_scratch(column, &mut scratch.fft);
+            change(first + offset, column);
+            self.column_inverse
+                .process_with_scratch(column, &mut scratch.fft);
+        }
+        scatter(tile, field, self.cols, first);
+    }
+
+    /// Forward transform of a whole `(rows, cols)` array.
+    pub(super) fn forward(&self, field: &mut [Complex<T>], scratch: &mut Scratch<T>) {
+        self.row_forward(field, scratch);
+        self.all_columns(field, scratch, &self.column_forward);
+    }
+
+    /// Inverse transform of a whole `(rows, cols)` array, with 1/N.
+    pub(super) fn inverse(&self, field: &mut [Complex<T>], scratch: &mut Scratch<T>) {
+        self.row_inverse(field, scratch);
+        self.all_columns(field, scratch, &self.column_inverse);
+        let scale = T::narrow(1.0 / (self.rows * self.cols) as f64);
+        for value in field {
+            *value = *value * scale;
+        }
+    }
+
+    fn all_columns(
+        &self,
+        field: &mut [Complex<T>],
+        scratch: &mut Scratch<T>,
+        plan: &Arc<dyn Fft<T>>,
+    ) {
+        for (first, count) in tiles(0, self.cols) {
+            let tile = &mut scratch.tile[..count * self.rows];
+            gather(field, tile, self.cols, first);
+            plan.process_with_scratch(tile, &mut scratch.fft);
+            scatter(tile, field, self.cols, first);
+        }
+    }
+}
+
+/// Cuts the columns `start..end` into tiles `(first, count)`.
+pub(super) fn tiles(start: usize, end: usize) -> impl Iterator<Item = (usize, usize)> {
+    (start..end)
+        .step_by(TILE)
+        .map(move |first| (first, TILE.min(end - first)))
+}
+
+/// Copies columns of a row-major array with `cols` columns, from `first` on, into `tile`, one after the other.
+fn gather<T: Real>(field: &[Complex<T>], tile: &mut [Complex<T>], cols: usize, first: usize) {
+    let rows = field.len() / cols;
+    let count = tile.len() / rows;
+    for (y, row) in field.chunks_exact(cols).enumerate() {
+        for (offset, value) in row[first..first + count].iter().enumerate() {
+            tile[offset * rows + y] = *value;
+        }
+    }
+}
+
+/// The way back of [`gather`].
+fn scatter<T: Real>(tile: &[Complex<T>], field: &mut [Complex<T>], cols: usize, first: usize) {
+    let rows = field.len() / cols;
+    let count = tile.len() / rows;
+    for (y, row) in field.chunks_exact_mut(cols).enumerate() {
+        for (offset, value) in row[first..first + count].iter_mut().enumerate() {
+            *value = tile[offset * rows + y];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Rng, stream};
+
+    /// The definition of the crate's forward transform, term by term.
+    fn slow_forward(field: &[Complex<f64>], rows: usize, cols: usize) -> Vec<Complex<f64>> {
+        let turn = |k: usize, i: usize, n: usize| {
+            Complex::cis(-std::f64::consts::TAU * (k * i) as f64 / n as f64)
+        };
+        let mut spectrum = vec![Complex::default(); rows * cols];
+        for (index, value) in spectrum.iter_mut().enumerate() {
+            let (v, u) = (index / cols, index % cols);
+            *value = (0..rows * cols)
+                .map(|i| field[i] * turn(v, i / cols, rows) * turn(u, i % cols, cols))
+                .sum();
+        }
+        spectrum
+    }
+
+    #[test]
+    fn the_fast_transform_agrees_with_the_definition_and_has_its_inverse() {
+        let (rows, cols) = (12, 20); // more than a tile of columns, rows and columns different
+        let mut rng = stream(3, "field", 0);
+        let field: Vec<Complex<f64>> = (0..rows * cols)
+            .map(|_| Complex::new(rng.random::<f64>(), rng.random::<f64>()))
+            .collect();
+        let fft = Fft2::new((rows, cols));
+        let mut scratch = fft.scratch();
+        let mut fast = field.clone();
+        fft.forward(&mut fast, &mut scratch);
+        let slow = slow_forward(&field, rows, cols);
+        assert!(fast.iter().zip(&slow).all(|(f, s)| (f - s).norm() < 1e-10));
+        fft.inverse(&mut fast, &mut scratch);
+        assert!(fast.iter().zip(&field).all(|(f, s)| (f - s).norm() < 1e-12));
+    }
+}

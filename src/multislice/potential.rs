@@ -1,0 +1,399 @@
+//! The specimen as a stack of projected potentials, with the exact phase of every atom.
+//!
+//! The projected potential of a slice is v(r) = F⁻¹[Σ_species f_e(k)/κ Σ_j exp(−2πi k·r_j)] (Kirkland, *Advanced Computing in
+//! Electron Microscopy*, 2nd ed., eq. 5.18 and C.19; infinite projection: an atom acts in the slice that holds its centre).
+//! The phase is evaluated at the atom's own position, not at the nearest pixels: then images do not depend on where the
+//! columns lie between the pixels, which is the very quantity to be measured.
+//!
+//! A phase separates, exp(−2πi k·r) = exp(−2πi k_x x) exp(−2πi k_y y), so that the sum over atoms is a matrix product
+//! `(ky, atoms) · (atoms, kx)`. Slices that hold the same atoms are computed once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::f64::consts::TAU;
+
+use ndarray::{Array2, Zip};
+use num_complex::Complex;
+
+use super::fft::Fft2;
+use super::grid::Grid;
+use super::scattering::ScatteringTable;
+use crate::error::{Error, Result};
+use crate::neighbours::Point;
+use crate::units::kappa;
+
+/// Positions that differ by less are the same [Å]: far below any displacement, far above rounding.
+const SAME_POSITION: f64 = 1e-9;
+/// A number of slices that exceeds a whole one by less than this fraction of a slice is that whole number.
+const WHOLE_SLICE: f64 = 1e-6;
+
+/// A specimen cut into slices of equal thickness, half open along the beam; periodic in x and y.
+pub struct Potential {
+    grid: Grid,
+    slice_thickness: f64,
+    order: Vec<usize>,
+    unique: Vec<SliceAtoms>,
+    /// Per species, f_e/κ over the area of the cell, on the grid in the order of the transform [V].
+    factors: BTreeMap<u8, Array2<f64>>,
+    fft: Fft2<f64>,
+}
+
+/// The atoms of a slice by species, projected.
+type SliceAtoms = BTreeMap<u8, Vec<Point>>;
+
+impl Potential {
+    /// Cuts a specimen into slices.
+    ///
+    /// `positions` `[x, y, z]` [Å] and atomic `numbers` run in parallel; `cell` is the box `[x, y, z]` [Å]; `shape` the
+    /// pixels `(rows, cols)`; the thickness of a slice is the largest that divides the cell's height and does not exceed
+    /// `slice_thickness` [Å]. Atoms outside the cell in x and y are its periodic images; above or below the cell by less
+    /// than a slice (thermal motion), they belong to the first or last one.
+    ///
+    /// # Errors
+    /// Lists of different length; positions that are not numbers or lie above or below the cell; an element that `table`
+    /// lacks; a cell, grid or thickness without size.
+    pub fn new(
+        positions: &[[f64; 3]],
+        numbers: &[u8],
+        cell: [f64; 3],
+        shape: (usize, usize),
+        table: ScatteringTable,
+        slice_thickness: f64,
+    ) -> Result<Self> {
+        let grid = Grid::new(shape, [cell[1], cell[0]])?;
+        check_specimen(positions, numbers, cell[2], slice_thickness)?;
+        let count = slice_count(cell[2], slice_thickness);
+        let thickness = cell[2] / count as f64;
+        let mut slices = vec![SliceAtoms::new(); count];
+        for (index, (&[x, y, z], &number)) in positions.iter().zip(numbers).enumerate() {
+            let slice = slice_of(z, thickness, count).ok_or_else(|| {
+                Error::unmeasurable(
+                    "potential of the specimen",
+                    format!("atom {index} at z = {z} Å"),
+                    format!("0 <= z < {} Å, the height of the cell", cell[2]),
+                )
+            })?;
+            slices[slice].entry(number).or_default().push([x, y]);
+        }
+        let (order, unique) = deduplicate(slices, grid.extent());
+        Ok(Self {
+            factors: tabulate(numbers, table, &grid)?,
+            fft: Fft2::new(shape),
+            slice_thickness: thickness,
+            grid,
+            order,
+            unique,
+        })
+    }
+
+    /// The pixel grid.
+    #[must_use]
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// Thickness of a slice [Å].
+    #[must_use]
+    pub fn slice_thickness(&self) -> f64 {
+        self.slice_thickness
+    }
+
+    /// For every slice, entrance first, the index of its potential among the different ones.
+    #[must_use]
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// Number of different slices.
+    #[must_use]
+    pub fn unique_slices(&self) -> usize {
+        self.unique.len()
+    }
+
+    /// Projected potential of the different slice `index`, `(y, x)` [V Å].
+    ///
+    /// # Panics
+    /// `index` is not below [`Potential::unique_slices`].
+    #[must_use]
+    pub fn projected(&self, index: usize) -> Array2<f64> {
+        let (ky, kx) = (self.grid.ky(), self.grid.kx());
+        let mut spectrum = Array2::<Complex<f64>>::zeros(self.grid.shape());
+        for (number, points) in &self.unique[index] {
+            let rows = phases(&ky, points, 1);
+            let columns = phases(&kx, points, 0);
+            let structure = rows.dot(&columns.t());
+            Zip::from(&mut spectrum)
+                .and(&structure)
+                .and(&self.factors[number])
+                .for_each(|sum, phase, factor| *sum += phase * factor);
+        }
+        // The factors carry 1/area and the inverse carries 1/N; the sum over k wants the former only.
+        let pixels = spectrum.len() as f64;
+        if let Some(values) = spectrum.as_slice_mut() {
+            self.fft.inverse(values, &mut self.fft.scratch());
+        }
+        spectrum.mapv(|value| value.re * pixels)
+    }
+}
+
+/// Slices of at most `slice_thickness` in `height` (both in Å); a height of 100.0000001 slices has 100.
+#[must_use]
+pub fn slice_count(height: f64, slice_thickness: f64) -> usize {
+    ((height / slice_thickness - WHOLE_SLICE).ceil() as usize).max(1)
+}
+
+/// The slice that holds depth `z`, or nothing if `z` is more than a slice outside the cell.
+fn slice_of(z: f64, thickness: f64, count: usize) -> Option<usize> {
+    // An atom meant to lie on a boundary belongs below it, whatever the last bit says.
+    let slice = ((z + SAME_POSITION) / thickness).floor();
+    (slice >= -1.0 && slice <= count as f64).then(|| (slice.max(0.0) as usize).min(count - 1))
+}
+
+fn check_specimen(
+    positions: &[[f64; 3]],
+    numbers: &[u8],
+    height: f64,
+    slice_thickness: f64,
+) -> Result<()> {
+    let wrong = |got: String, needed: &str| {
+        Err(Error::unmeasurable(
+            "potential of the specimen",
+            got,
+            needed,
+        ))
+    };
+    if positions.len() != numbers.len() {
+        return wrong(
+            format!(
+                "{} positions, {} atomic numbers",
+                positions.len(),
+                numbers.len()
+            ),
+            "one atomic number per position",
+        );
+    }
+    if let Some(index) = positions
+        .iter()
+        .position(|p| !p.iter().all(|value| value.is_finite()))
+    {
+        return wrong(
+            format!("atom {index} at {:?} Å", positions[index]),
+            "finite positions",
+        );
+    }
+    for (name, length) in [("height", height), ("slice thickness", slice_thickness)] {
+        if !(length.is_finite() && length > 0.0) {
+            return wrong(format!("a {name} of {length} Å"), "a positive length");
+        }
+    }
+    Ok(())
+}
+
+/// f_e(|k|)/κ over the cell's area, for every species among `numbers`.
+fn tabulate(
+    numbers: &[u8],
+    table: ScatteringTable,
+    grid: &Grid,
+) -> Result<BTreeMap<u8, Array2<f64>>> {
+    let [height, width] = grid.extent();
+    let scale = 1.0 / (kappa() * height * width);
+    let (ky, kx) = (grid.ky(), grid.kx());
+    let mut factors = BTreeMap::new();
+    for &number in numbers {
+        if let std::collections::btree_map::Entry::Vacant(entry) = factors.entry(number) {
+            let factor = table.factor(number)?;
+            entry.insert(Array2::from_shape_fn(grid.shape(), |(y, x)| {
+                scale * factor.at_squared(ky[y] * ky[y] + kx[x] * kx[x])
+            }));
+        }
+    }
+    Ok(factors)
+}
+
+/// exp(−2πi k r) for all frequencies and atoms, `(frequency, atom)`; `axis` 0 is x, 1 is y.
+fn phases(frequencies: &[f64], points: &[Point], axis: usize) -> Array2<Complex<f64>> {
+    Array2::from_shape_fn((frequencies.len(), points.len()), |(k, atom)| {
+        Complex::cis(-TAU * frequencies[k] * points[atom][axis])
+    })
+}
+
+/// Finds slices with the same atoms: the index of each slice's potential, and the different slices.
+fn deduplicate(slices: Vec<SliceAtoms>, extent: [f64; 2]) -> (Vec<usize>, Vec<SliceAtoms>) {
+    let mut known = HashMap::new();
+    let mut unique = Vec::new();
+    let mut order = Vec::with_capacity(slices.len());
+    for atoms in slices {
+        let index = *known.entry(fingerprint(&atoms, extent)).or_insert_with(|| {
+            unique.push(atoms);
+            unique.len() - 1
+        });
+        order.push(index);
+    }
+    (order, unique)
+}
+
+/// Species and periodic positions in steps of [`SAME_POSITION`], in an order that does not depend on the atoms' order.
+fn fingerprint(atoms: &SliceAtoms, extent: [f64; 2]) -> Vec<(u8, i64, i64)> {
+    // The offset keeps the borders between steps away from positions that people write down.
+    let step = |value: f64, length: f64| {
+        let steps = (value / SAME_POSITION + 0.309_016_99).floor() as i64;
+        steps.rem_euclid((length / SAME_POSITION).round() as i64)
+    };
+    let mut key: Vec<_> = atoms
+        .iter()
+        .flat_map(|(&number, points)| points.iter().map(move |&point| (number, point)))
+        .map(|(number, [x, y])| (number, step(y, extent[0]), step(x, extent[1])))
+        .collect();
+    key.sort_unstable();
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Rng, stream};
+
+    const CELL: [f64; 3] = [7.0, 5.0, 6.0];
+
+    fn random_specimen(count: usize) -> (Vec<[f64; 3]>, Vec<u8>) {
+        let mut rng = stream(5, "atoms", 0);
+        (0..count)
+            .map(|i| {
+                let position = CELL.map(|side| side * rng.random::<f64>());
+                (position, [8, 26, 83][i % 3])
+            })
+            .unzip()
+    }
+
+    /// The double sum over atoms and frequencies, at one point.
+    fn slow_potential(specimen: &[([f64; 3], u8)], shape: (usize, usize), r: [f64; 2]) -> f64 {
+        let grid = Grid::new(shape, [CELL[1], CELL[0]]).unwrap();
+        let mut sum = 0.0;
+        for &([x, y, _], number) in specimen {
+            let factor = ScatteringTable::Kirkland.factor(number).unwrap();
+            for ky in grid.ky() {
+                for kx in grid.kx() {
+                    let phase = TAU * (kx * (r[0] - x) + ky * (r[1] - y));
+                    sum += factor.at_squared(kx * kx + ky * ky) * phase.cos();
+                }
+            }
+        }
+        sum / (kappa() * CELL[0] * CELL[1])
+    }
+
+    /// The matrix product and the transform round at about 1e-15 of the largest term; 1e-9 of the peak leaves room.
+    #[test]
+    fn the_fast_potential_is_the_sum_over_atoms_and_frequencies() {
+        let (positions, numbers) = random_specimen(9);
+        let shape = (16, 24);
+        let potential = Potential::new(
+            &positions,
+            &numbers,
+            CELL,
+            shape,
+            ScatteringTable::Kirkland,
+            3.0,
+        )
+        .unwrap();
+        assert_eq!(potential.order(), [0, 1]);
+        for slice in 0..2 {
+            let low = 3.0 * slice as f64;
+            let inside: Vec<_> = positions
+                .iter()
+                .copied()
+                .zip(numbers.iter().copied())
+                .filter(|(p, _)| (low..low + 3.0).contains(&p[2]))
+                .collect();
+            let fast = potential.projected(slice);
+            let peak = fast.iter().copied().fold(0.0, f64::max);
+            for (row, col) in [(0, 0), (3, 17), (15, 23), (8, 12)] {
+                let r = [
+                    col as f64 * CELL[0] / shape.1 as f64,
+                    row as f64 * CELL[1] / shape.0 as f64,
+                ];
+                let slow = slow_potential(&inside, shape, r);
+                assert!((fast[(row, col)] - slow).abs() < 1e-9 * peak);
+            }
+        }
+    }
+
+    #[test]
+    fn the_potential_of_a_shifted_atom_is_the_shifted_potential() {
+        let make = |x: f64| {
+            Potential::new(
+                &[[x, 2.0, 1.0]],
+                &[26],
+                CELL,
+                (32, 32),
+                ScatteringTable::Lobato,
+                6.0,
+            )
+            .unwrap()
+            .projected(0)
+        };
+        let (here, there) = (make(1.1), make(1.1 + 3.0 * CELL[0] / 32.0));
+        let difference = here
+            .indexed_iter()
+            .map(|((y, x), v)| (there[(y, (x + 3) % 32)] - v).abs())
+            .fold(0.0, f64::max);
+        assert!(difference < 1e-9 * here.iter().copied().fold(0.0, f64::max));
+    }
+
+    #[test]
+    fn slices_are_counted_without_the_last_bit() {
+        assert_eq!(slice_count(198.25, 1.9825), 100);
+        assert_eq!(slice_count(100.000_000_1, 1.0), 100);
+        assert_eq!(slice_count(100.1, 1.0), 101);
+        assert_eq!(slice_count(0.5, 2.0), 1);
+        assert_eq!(slice_of(3.0 * 1.9825 - 1e-13, 1.9825, 4), Some(3));
+        assert_eq!(slice_of(-0.1, 2.0, 4), Some(0));
+        assert_eq!(slice_of(8.0, 2.0, 4), Some(3));
+        assert_eq!(slice_of(10.5, 2.0, 4), None);
+    }
+
+    #[test]
+    fn equal_slices_are_computed_once() {
+        let a = 3.9643;
+        let mut positions = Vec::new();
+        for k in 0..10 {
+            let z = a * f64::from(k);
+            positions.push([0.0, 0.0, z + a / 4.0]);
+            // The same column, listed on the other side of the periodic border and with the noise of its sums.
+            let noise = if k % 2 == 0 { -1e-13 } else { 1e-13 };
+            positions.push([a / 2.0 + noise, 2.0 * a + noise, z + 0.75 * a]);
+        }
+        let potential = Potential::new(
+            &positions,
+            &[83; 20],
+            [2.0 * a, 2.0 * a, 10.0 * a],
+            (16, 16),
+            ScatteringTable::Lobato,
+            a / 2.0,
+        )
+        .unwrap();
+        assert_eq!(potential.unique_slices(), 2);
+        assert_eq!(potential.order().len(), 20);
+        assert_eq!(potential.order()[..4], [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn specimens_that_make_no_sense_are_refused() {
+        let build = |positions: &[[f64; 3]], numbers: &[u8], thickness: f64| {
+            Potential::new(
+                positions,
+                numbers,
+                CELL,
+                (16, 16),
+                ScatteringTable::Lobato,
+                thickness,
+            )
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
+        };
+        assert!(build(&[[0.0; 3]], &[8, 8], 2.0).contains("2 atomic numbers"));
+        assert!(build(&[[0.0, f64::NAN, 0.0]], &[8], 2.0).contains("finite"));
+        assert!(build(&[[0.0, 0.0, 60.0]], &[8], 2.0).contains("z = 60"));
+        assert!(build(&[[0.0; 3]], &[0], 2.0).contains("1 to 103"));
+        assert!(build(&[[0.0; 3]], &[8], 0.0).contains("slice thickness"));
+    }
+}

@@ -1,0 +1,85 @@
+//! What happens to a wave in a slice: transmission through its projected potential, then a flight of its thickness.
+
+use std::f64::consts::{PI, TAU};
+
+use ndarray::Array2;
+use num_complex::Complex;
+use rayon::prelude::*;
+
+use super::band::Band;
+use super::fft::{Fft2, Real, narrow};
+use super::grid::Grid;
+use super::potential::Potential;
+use crate::units::{RAD_PER_MRAD, interaction};
+
+/// Transmission functions of a specimen: t = exp(iσv), band-limited (Kirkland, *Advanced Computing in Electron Microscopy*,
+/// 2nd ed., eq. 6.71). Each different slice once, `(y, x)` row by row.
+pub(super) struct Transmissions<T> {
+    unique: Vec<Vec<Complex<T>>>,
+    order: Vec<usize>,
+}
+
+impl<T: Real> Transmissions<T> {
+    /// For a beam of `energy` [eV].
+    pub(super) fn new(potential: &Potential, energy: f64) -> Self {
+        let fft = Fft2::new(potential.grid().shape());
+        let sigma = interaction(energy);
+        let unique = (0..potential.unique_slices())
+            .into_par_iter()
+            .map(|index| {
+                let projected = potential.projected(index);
+                let exact = transmission(&projected, sigma, potential.grid(), &fft);
+                exact.into_iter().map(narrow).collect()
+            })
+            .collect();
+        Self {
+            unique,
+            order: potential.order().to_vec(),
+        }
+    }
+
+    /// The transmission functions of the first `count` slices, entrance first.
+    pub(super) fn slices(&self, count: usize) -> impl Iterator<Item = &[Complex<T>]> {
+        self.order[..count]
+            .iter()
+            .map(|&index| self.unique[index].as_slice())
+    }
+}
+
+/// exp(iσv) without what lies beyond the band limit.
+fn transmission(
+    projected: &Array2<f64>,
+    sigma: f64,
+    grid: &Grid,
+    fft: &Fft2<f64>,
+) -> Vec<Complex<f64>> {
+    let mut wave: Vec<_> = projected.iter().map(|v| Complex::cis(sigma * v)).collect();
+    let mut scratch = fft.scratch();
+    fft.forward(&mut wave, &mut scratch);
+    let (ky, kx) = (grid.ky(), grid.kx());
+    for (row, y) in wave.chunks_exact_mut(kx.len()).zip(&ky) {
+        for (value, x) in row.iter_mut().zip(&kx) {
+            *value *= grid.band_weight(x.hypot(*y));
+        }
+    }
+    fft.inverse(&mut wave, &mut scratch);
+    wave
+}
+
+/// The Fresnel propagator over a slice of `thickness` [Å] for a specimen tilted by `tilt_mrad` = `[x, y]`:
+/// P = exp(−iπλ dz k²) A(k) exp(−2πi dz (k_x tan t_x + k_y tan t_y)) (Kirkland, 2nd ed., eqs. 6.65 and 6.99), as
+/// `(kept column, ky)`.
+pub(super) fn propagator(
+    grid: &Grid,
+    band: &Band,
+    thickness: f64,
+    wavelength: f64,
+    tilt_mrad: [f64; 2],
+) -> Vec<Complex<f64>> {
+    let [slope_x, slope_y] = tilt_mrad.map(|tilt| (tilt * RAD_PER_MRAD).tan());
+    band.spectrum(grid, |kx, ky| {
+        let fresnel = -PI * wavelength * thickness * (kx * kx + ky * ky);
+        let drift = -TAU * thickness * (kx * slope_x + ky * slope_y);
+        Complex::from_polar(grid.band_weight(kx.hypot(ky)), fresnel + drift)
+    })
+}

@@ -1,0 +1,291 @@
+//! The sections `[probe]`, `[detectors.NAME]` and `[multislice]` of a settings file, and what each may say on its own.
+//!
+//! What they may say together, and about the specimen, is in [`checks`](super::checks).
+
+use serde::{Deserialize, Serialize};
+
+use super::detector::AnnularDetector;
+use super::potential::slice_count;
+use super::probe::ProbeSettings;
+use super::scattering::ScatteringTable;
+use crate::error::Result;
+use crate::settings::Source;
+use crate::units::ANGSTROM_PER_NM;
+
+/// The way a wave is sent through the specimen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Conventional full-field multislice ([`Multislice`](super::Multislice)).
+    Multislice,
+}
+
+/// Precision of the waves; potentials, phases and sums are always in double precision.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision: images good to about 1e-5 of themselves, twice as fast.
+    #[default]
+    F32,
+    /// Double precision.
+    F64,
+}
+
+impl Precision {
+    /// Bytes of a complex number.
+    #[must_use]
+    pub fn complex_bytes(self) -> u64 {
+        match self {
+            Self::F32 => 8,
+            Self::F64 => 16,
+        }
+    }
+}
+
+/// The `[multislice]` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MultisliceSettings {
+    /// The engine.
+    pub method: Method,
+    /// Table of scattering factors.
+    pub scattering_factors: ScatteringTable,
+    /// Largest thickness of a slice [Å].
+    pub slice_thickness_angstrom: f64,
+    /// Precision of the waves.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Depths at which the wave is detected, rising [nm].
+    pub exit_thicknesses_nm: Vec<f64>,
+}
+
+impl ProbeSettings {
+    /// Checks what `[probe]` says on its own.
+    ///
+    /// # Errors
+    /// A value out of its range, probably in another unit; both C10 and defocus.
+    pub fn validate(&self, source: &Source) -> Result<()> {
+        source.in_range(
+            "probe.energy_kev",
+            self.energy_kev,
+            10.0..=1000.0,
+            "keV",
+            "a 200 kV microscope has energy_kev = 200, not 200000",
+        )?;
+        source.in_range(
+            "probe.semiangle_mrad",
+            self.semiangle_mrad,
+            0.2..=200.0,
+            "mrad",
+            "0.03 rad is semiangle_mrad = 30",
+        )?;
+        let aberrations = &self.aberrations;
+        if let (Some(c10), Some(_)) = (aberrations.c10_angstrom, aberrations.defocus_angstrom) {
+            return Err(source.wrong(
+                "probe.aberrations.c10_angstrom",
+                format!("{c10} beside defocus_angstrom"),
+                "one of the two (C10 = -defocus)",
+            ));
+        }
+        for (key, value) in aberrations.values() {
+            if !value.is_finite() {
+                let key = format!("probe.aberrations.{key}");
+                return Err(source.wrong(&key, value, "a finite number"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AnnularDetector {
+    /// Checks what `[detectors.NAME]` says on its own.
+    ///
+    /// # Errors
+    /// An angle out of its range, probably in rad; inner not below outer.
+    pub fn validate(&self, source: &Source, name: &str) -> Result<()> {
+        let hint = "0.08 rad is 80 mrad";
+        let inner = format!("detectors.{name}.inner_mrad");
+        let outer = format!("detectors.{name}.outer_mrad");
+        source.in_range(&inner, self.inner_mrad, 0.0..=1000.0, "mrad", hint)?;
+        source.in_range(&outer, self.outer_mrad, 1.0..=1000.0, "mrad", hint)?;
+        if self.inner_mrad >= self.outer_mrad {
+            return Err(source.wrong(
+                &inner,
+                self.inner_mrad,
+                format!("less than outer_mrad = {}", self.outer_mrad),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl MultisliceSettings {
+    /// Checks what `[multislice]` says on its own.
+    ///
+    /// # Errors
+    /// A value out of its range, probably in another unit; exit thicknesses missing or not rising.
+    pub fn validate(&self, source: &Source) -> Result<()> {
+        source.in_range(
+            "multislice.slice_thickness_angstrom",
+            self.slice_thickness_angstrom,
+            0.25..=20.0,
+            "Å",
+            "0.2 nm is 2 Å",
+        )?;
+        let exits = &self.exit_thicknesses_nm;
+        for &exit in exits {
+            source.in_range(EXITS, exit, 0.02..=1000.0, "nm", "200 Å is 20 nm")?;
+        }
+        if exits.is_empty() || exits.windows(2).any(|pair| pair[0] >= pair[1]) {
+            return Err(source.wrong(
+                EXITS,
+                format!("{exits:?}"),
+                "at least one thickness, each greater than the one before",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The numbers of slices after which waves are detected, for a specimen of `height` [Å]: the slice boundary nearest to
+    /// each exit thickness.
+    ///
+    /// # Errors
+    /// A thickness exceeds the height; two thicknesses fall on the same boundary.
+    pub fn exit_slices(&self, source: &Source, height: f64) -> Result<Vec<usize>> {
+        let count = slice_count(height, self.slice_thickness_angstrom);
+        let thickness = height / count as f64;
+        let mut slices = Vec::new();
+        for &exit in &self.exit_thicknesses_nm {
+            // Half a percent of a slice: an exit at "the full height" may be written with few digits.
+            if exit * ANGSTROM_PER_NM > height + 0.005 * thickness {
+                let height = height / ANGSTROM_PER_NM;
+                let allowed =
+                    format!("at most {height:.4} nm, the height of the specimen (200 Å is 20 nm)");
+                return Err(source.wrong(EXITS, exit, allowed));
+            }
+            let slice = (exit * ANGSTROM_PER_NM / thickness).round() as usize;
+            let slice = slice.clamp(1, count);
+            if slices.last() == Some(&slice) {
+                let allowed = format!("thicknesses at least a slice, {thickness:.4} Å, apart");
+                return Err(source.wrong(EXITS, format!("{exit} nm after its neighbour"), allowed));
+            }
+            slices.push(slice);
+        }
+        Ok(slices)
+    }
+}
+
+const EXITS: &str = "multislice.exit_thicknesses_nm";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sections {
+        probe: ProbeSettings,
+        detectors: BTreeMap<String, AnnularDetector>,
+        multislice: MultisliceSettings,
+    }
+
+    const TEXT: &str = r#"[probe]
+energy_kev = 200
+semiangle_mrad = 30
+aperture = "soft"
+[probe.aberrations]
+defocus_angstrom = 40
+c12_angstrom = 5
+phi12_rad = 0.3
+[detectors.haadf]
+inner_mrad = 80
+outer_mrad = 100
+[multislice]
+method = "multislice"
+scattering_factors = "lobato"
+slice_thickness_angstrom = 1.9825
+exit_thicknesses_nm = [3.965, 19.825]
+"#;
+
+    /// Parses and validates `TEXT` with one text replaced by another.
+    fn outcome(old: &str, new: &str) -> Result<Sections> {
+        assert!(TEXT.contains(old));
+        let source = Source::from_text("sim.toml", TEXT.replace(old, new));
+        let sections: Sections = source.parse()?;
+        sections.probe.validate(&source)?;
+        for (name, detector) in &sections.detectors {
+            detector.validate(&source, name)?;
+        }
+        sections.multislice.validate(&source)?;
+        sections.multislice.exit_slices(&source, 198.25)?;
+        Ok(sections)
+    }
+
+    #[test]
+    fn good_settings_are_read_with_their_defaults() {
+        let sections = outcome("[probe]", "[probe]").unwrap();
+        assert_eq!(sections.multislice.precision, Precision::F32);
+        assert!((sections.probe.aberrations.c10() + 40.0).abs() < 1e-12);
+        let source = Source::from_text("sim.toml", TEXT);
+        let exits = sections.multislice.exit_slices(&source, 198.25).unwrap();
+        assert_eq!(exits, [20, 100]);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_line_key_and_what_is_allowed() {
+        for (old, new, expected) in [
+            (
+                "energy_kev = 200",
+                "energy_kev = 200000",
+                "sim.toml:2: probe.energy_kev: got 200000; allowed: 10 to 1000 keV",
+            ),
+            (
+                "semiangle_mrad = 30",
+                "semiangle_mrad = 0.03",
+                "0.03 rad is semiangle_mrad = 30",
+            ),
+            (
+                "aperture = \"soft\"",
+                "aperture = \"round\"",
+                "expected `hard` or `soft`",
+            ),
+            (
+                "phi12_rad = 0.3",
+                "phi12_rad = nan",
+                "probe.aberrations.phi12_rad: got NaN",
+            ),
+            ("phi12_rad = 0.3", "c10_angstrom = 40", "one of the two"),
+            ("phi12_rad", "phi11_rad", "unknown field `phi11_rad`"),
+            (
+                "inner_mrad = 80",
+                "inner_mrad = 120",
+                "less than outer_mrad = 100",
+            ),
+            (
+                "outer_mrad = 100",
+                "outer_mrad = 0.1",
+                "0.08 rad is 80 mrad",
+            ),
+            (
+                "method = \"multislice\"",
+                "method = \"magic\"",
+                "expected `multislice`",
+            ),
+            ("\"lobato\"", "\"peng\"", "expected `lobato` or `kirkland`"),
+            ("angstrom = 1.9825", "angstrom = 0.19825", "0.2 nm is 2 Å"),
+            ("[3.965, 19.825]", "[198.25]", "at most 19.8250 nm"),
+            (
+                "[3.965, 19.825]",
+                "[8, 4]",
+                "each greater than the one before",
+            ),
+            ("[3.965, 19.825]", "[4.0, 4.01]", "at least a slice"),
+            ("[3.965, 19.825]", "[]", "at least one thickness"),
+        ] {
+            let message = outcome(old, new).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}

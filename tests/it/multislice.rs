@@ -1,0 +1,27 @@
+//! Multislice against the laws of physics and against abTEM.
+
+mod laws;
+mod reference;
+
+use ferrostem::multislice::{Aberrations, AnnularDetector, Aperture, ProbeSettings};
+
+/// A probe at 200 keV with a soft aperture and a perfect lens.
+fn probe(semiangle_mrad: f64) -> ProbeSettings {
+    ProbeSettings {
+        energy_kev: 200.0,
+        semiangle_mrad,
+        aperture: Aperture::Soft,
+        aberrations: Aberrations::default(),
+    }
+}
+
+/// Detectors from pairs `(inner, outer)` [mrad].
+fn detectors(rings: &[(f64, f64)]) -> Vec<AnnularDetector> {
+    rings
+        .iter()
+        .map(|&(inner_mrad, outer_mrad)| AnnularDetector {
+            inner_mrad,
+            outer_mrad,
+        })
+        .collect()
+}
