@@ -27,6 +27,7 @@
 //! | 1 | `crystal` |
 //! | 0 | `units`, `rng`, `image`, `neighbours`, `settings`, `progress`, `provenance`, `error` |
 
+pub mod column;
 pub mod crystal;
 pub mod error;
 pub mod image;
