@@ -28,6 +28,7 @@
 //! | 0 | `units`, `rng`, `image`, `neighbours`, `settings`, `progress`, `provenance`, `error` |
 
 pub mod acquisition;
+pub mod column;
 pub mod crystal;
 pub mod error;
 pub mod image;

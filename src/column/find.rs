@@ -1,0 +1,293 @@
+//! Where the columns are, roughly, and which site of the lattice each one occupies.
+//!
+//! Peaks of the smoothed image are claimed by lattice sites in a growth from a seed: each step predicts a site from its
+//! known neighbours with the basis seen around them, and takes the peak nearest to it. So slow drift, shear and bending do
+//! no harm, and the sublattice belongs to the site, not to the brightness of its peak: where the contrast of A and B
+//! inverts, as across an interface, indices carry on.
+//!
+//! Sites count in half cells: `[2i, 2j]` is one sublattice, `[2i+1, 2j+1]` the other.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BinaryHeap, HashMap};
+
+use super::filter::{maxima, smooth};
+use super::lattice::{Lattice, length};
+use crate::crystal::polarization::Point;
+use crate::image::Image;
+use crate::neighbours::Neighbours;
+
+/// Background taken off the smoothed image: its smoothing over that of the columns.
+const BACKGROUND_OVER_SMOOTHING: f64 = 3.0;
+/// Farthest that a peak may lie from its predicted site [pitch]; the next site is 0.71 away.
+const CATCH: f64 = 0.22;
+/// Weakest peak that counts, over the strong ones (the upper tenth).
+const WEAKEST: f64 = 0.03;
+/// How much of the observed step enters the local basis; the rest comes from the neighbours.
+const LEARNING: f64 = 0.3;
+/// Steps to sites of the same sublattice, in half cells.
+const SAME: [[i32; 2]; 4] = [[2, 0], [-2, 0], [0, 2], [0, -2]];
+/// Steps to sites of the other sublattice, in half cells.
+const OTHER: [[i32; 2]; 4] = [[1, 1], [1, -1], [-1, 1], [-1, -1]];
+
+/// An occupied site of the lattice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Site {
+    /// In half cells; both even or both odd.
+    pub(super) half: [i32; 2],
+    /// Peak, or prediction where no peak shows [Å].
+    pub(super) position: Point,
+    /// Basis around here.
+    basis: Lattice,
+}
+
+impl Site {
+    /// Which of the two sublattices: 0 for even sites, 1 for odd ones.
+    pub(super) fn class(&self) -> usize {
+        self.half[0].rem_euclid(2) as usize
+    }
+
+    fn predict(&self, step: [i32; 2]) -> Point {
+        let v = self
+            .basis
+            .vector(0.5 * f64::from(step[0]), 0.5 * f64::from(step[1]));
+        [self.position[0] + v[0], self.position[1] + v[1]]
+    }
+}
+
+/// The peaks of the smoothed image.
+struct Peaks {
+    positions: Vec<Point>,
+    /// Rise over the surroundings.
+    rises: Vec<f64>,
+    tree: Neighbours,
+}
+
+impl Peaks {
+    fn of(image: &Image, pitch: f64, smoothing: f64) -> Self {
+        let fine = image.sampling.map(|s| smoothing * pitch / s);
+        let coarse = fine.map(|s| s * BACKGROUND_OVER_SMOOTHING);
+        let rise = smooth(&image.data, fine) - smooth(&image.data, coarse);
+        let mut found = maxima(&rise);
+        let mut values: Vec<f64> = found.iter().map(|m| m.value).collect();
+        values.sort_by(f64::total_cmp);
+        let strong = values.get(values.len() * 9 / 10).copied().unwrap_or(0.0);
+        found.retain(|m| m.value > WEAKEST * strong);
+        let positions: Vec<Point> = found
+            .iter()
+            .map(|m| {
+                [
+                    m.pixel[0] * image.sampling[1],
+                    m.pixel[1] * image.sampling[0],
+                ]
+            })
+            .collect();
+        Self {
+            tree: Neighbours::new(&positions),
+            rises: found.iter().map(|m| m.value).collect(),
+            positions,
+        }
+    }
+
+    /// The highest peak within `reach` of a point that `taken` does not hold.
+    fn near(&self, at: Point, reach: f64, taken: &[bool]) -> Option<usize> {
+        self.tree
+            .within(at, reach)
+            .into_iter()
+            .map(|(index, _)| index)
+            .filter(|&index| !taken[index])
+            .max_by(|&i, &j| self.rises[i].total_cmp(&self.rises[j]).then(j.cmp(&i)))
+    }
+
+    /// The peak that sits best among four others at ±a and ±b: that with the highest weakest of the five.
+    fn seed(&self, lattice: &Lattice, reach: f64) -> Option<usize> {
+        let free = vec![false; self.positions.len()];
+        let support = |index: usize| {
+            let at = self.positions[index];
+            [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+                .iter()
+                .map(|[i, j]| {
+                    let v = lattice.vector(*i, *j);
+                    self.near([at[0] + v[0], at[1] + v[1]], reach, &free)
+                        .map_or(0.0, |other| self.rises[other])
+                })
+                .fold(self.rises[index], f64::min)
+        };
+        let scores: Vec<f64> = (0..self.positions.len()).map(support).collect();
+        (0..scores.len())
+            .max_by(|&i, &j| scores[i].total_cmp(&scores[j]).then(j.cmp(&i)))
+            .filter(|&best| scores[best] > 0.0)
+    }
+}
+
+/// A site to try, best first: the smaller the misfit of the neighbour that proposed it, the earlier.
+#[derive(PartialEq)]
+struct Proposal {
+    misfit: f64,
+    order: usize,
+    half: [i32; 2],
+}
+
+impl Eq for Proposal {}
+
+impl Ord for Proposal {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.misfit
+            .total_cmp(&other.misfit)
+            .then(self.order.cmp(&other.order))
+    }
+}
+
+impl PartialOrd for Proposal {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The growing set of sites.
+struct Growth<'a> {
+    peaks: &'a Peaks,
+    pitch: f64,
+    sites: Vec<Site>,
+    at: HashMap<[i32; 2], usize>,
+    taken: Vec<bool>,
+    queue: BinaryHeap<Reverse<Proposal>>,
+    proposals: usize,
+}
+
+impl Growth<'_> {
+    fn known(&self, half: [i32; 2], steps: &[[i32; 2]]) -> Vec<(Site, [i32; 2])> {
+        steps
+            .iter()
+            .filter_map(|step| {
+                let neighbour = [half[0] - step[0], half[1] - step[1]];
+                self.at
+                    .get(&neighbour)
+                    .map(|&index| (self.sites[index], *step))
+            })
+            .collect()
+    }
+
+    /// Where a site should be, and the basis there; from its own sublattice if that is known, since the other is displaced.
+    fn predict(&self, half: [i32; 2]) -> Option<(Point, Lattice)> {
+        let mut near = self.known(half, &SAME);
+        if near.is_empty() {
+            near = self.known(half, &OTHER);
+        }
+        if near.is_empty() {
+            return None;
+        }
+        let count = near.len() as f64;
+        let mean = |values: &dyn Fn(&(Site, [i32; 2])) -> Point| -> Point {
+            std::array::from_fn(|axis| near.iter().map(|n| values(n)[axis]).sum::<f64>() / count)
+        };
+        let basis = Lattice {
+            a: mean(&|(site, _)| site.basis.a),
+            b: mean(&|(site, _)| site.basis.b),
+        };
+        Some((mean(&|(site, step)| site.predict(*step)), basis))
+    }
+
+    /// Lets the observed steps to known neighbours of the same sublattice teach the basis.
+    fn learn(&self, half: [i32; 2], position: Point, mut basis: Lattice) -> Lattice {
+        for (site, step) in self.known(half, &SAME) {
+            let (target, sign) = if step[0] != 0 {
+                (&mut basis.a, f64::from(step[0].signum()))
+            } else {
+                (&mut basis.b, f64::from(step[1].signum()))
+            };
+            for axis in 0..2 {
+                let observed = sign * (position[axis] - site.position[axis]);
+                target[axis] += LEARNING * (observed - target[axis]);
+            }
+        }
+        basis
+    }
+
+    fn add(&mut self, half: [i32; 2], position: Point, basis: Lattice, misfit: f64) {
+        self.at.insert(half, self.sites.len());
+        self.sites.push(Site {
+            half,
+            position,
+            basis,
+        });
+        for step in SAME.iter().chain(&OTHER) {
+            let half = [half[0] + step[0], half[1] + step[1]];
+            if !self.at.contains_key(&half) {
+                self.proposals += 1;
+                self.queue.push(Reverse(Proposal {
+                    misfit,
+                    order: self.proposals,
+                    half,
+                }));
+            }
+        }
+    }
+
+    fn grow(&mut self) {
+        while let Some(Reverse(proposal)) = self.queue.pop() {
+            if self.at.contains_key(&proposal.half) {
+                continue;
+            }
+            let Some((expected, basis)) = self.predict(proposal.half) else {
+                continue;
+            };
+            let Some(peak) = self.peaks.near(expected, CATCH * self.pitch, &self.taken) else {
+                continue;
+            };
+            self.taken[peak] = true;
+            let position = self.peaks.positions[peak];
+            let misfit = length([position[0] - expected[0], position[1] - expected[1]]);
+            let basis = self.learn(proposal.half, position, basis);
+            self.add(proposal.half, position, basis, misfit);
+        }
+    }
+
+    /// Sites without a peak, amid at least three of their four neighbours of the other sublattice: weak columns on the
+    /// slopes of strong ones.
+    fn fill(&mut self, extent: Point) {
+        let mut holes: Vec<[i32; 2]> = self
+            .sites
+            .iter()
+            .flat_map(|site| OTHER.map(|step| [site.half[0] + step[0], site.half[1] + step[1]]))
+            .filter(|half| !self.at.contains_key(half))
+            .collect();
+        holes.sort_unstable();
+        holes.dedup();
+        let found: Vec<_> = holes
+            .into_iter()
+            .filter(|half| self.known(*half, &OTHER).len() >= 3)
+            .filter_map(|half| self.predict(half).map(|(at, basis)| (half, at, basis)))
+            .filter(|(_, at, _)| (0..2).all(|axis| at[axis] >= 0.0 && at[axis] <= extent[axis]))
+            .collect();
+        for (half, at, basis) in found {
+            self.add(half, at, basis, 0.0);
+        }
+    }
+}
+
+/// The sites of the lattice that the image shows, in growth order; sites around 1/10 of the pitch wide are smoothed over.
+pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> Vec<Site> {
+    let pitch = lattice.pitch();
+    let peaks = Peaks::of(image, pitch, smoothing);
+    let Some(seed) = peaks.seed(lattice, CATCH * pitch) else {
+        return Vec::new();
+    };
+    let mut growth = Growth {
+        taken: vec![false; peaks.positions.len()],
+        peaks: &peaks,
+        pitch,
+        sites: Vec::new(),
+        at: HashMap::new(),
+        queue: BinaryHeap::new(),
+        proposals: 0,
+    };
+    growth.taken[seed] = true;
+    growth.add([0, 0], peaks.positions[seed], *lattice, 0.0);
+    growth.grow();
+    let (rows, cols) = image.data.dim();
+    growth.fill([
+        (cols - 1) as f64 * image.sampling[1],
+        (rows - 1) as f64 * image.sampling[0],
+    ]);
+    growth.sites
+}

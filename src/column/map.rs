@@ -1,0 +1,386 @@
+//! The map: columns with their sublattice and quality, the lattice, and one polar vector per cell.
+
+use std::collections::HashMap;
+
+use super::find::Site;
+use super::fit::Column;
+use super::lattice::{Lattice, length};
+use super::settings::{Brighter, ColumnSettings};
+use crate::crystal::Sublattice;
+use crate::crystal::polarization::{Point, PolarVector, flags, polar_cells};
+use crate::image::Image;
+use crate::units::PM_PER_ANGSTROM;
+
+/// Distance of a column from the border at which its fit window is cut and its vector less sure [fit window radius].
+const BORDER_OVER_WINDOW: f64 = 0.6;
+/// Normal-distribution standard deviation over median absolute deviation.
+const SIGMA_OVER_MAD: f64 = 1.4826;
+/// Standard error of the median over that of the mean, √(π/2).
+const MEDIAN_ERROR: f64 = 1.253_314_137_315_5;
+
+/// One atom column.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AtomColumn {
+    /// Centre [Å].
+    pub position: Point,
+    /// Standard deviation of `position` `[x, y]` [Å]; infinite where not fitted.
+    pub position_sigma: [f64; 2],
+    /// A or B.
+    pub sublattice: Sublattice,
+    /// Peak above background [units of the image].
+    pub height: f64,
+    /// Background under the column [units of the image].
+    pub background: f64,
+    /// Principal standard deviations, that of the axis nearest to x first [Å].
+    pub sigma: [f64; 2],
+    /// Angle of the first principal axis from x towards y [rad], within ±π/4.
+    pub angle: f64,
+    /// Cell: A at `i a + j b`, B between A of `(i, j)` and of `(i+1, j+1)`.
+    pub index: [i32; 2],
+    /// Sum of the bits in [`flags`].
+    pub flags: u32,
+}
+
+/// What [`measure`](crate::column::measure) finds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnMap {
+    /// All columns, A before B, by row `j` and then `i`.
+    pub columns: Vec<AtomColumn>,
+    /// One polar vector for each B column amid four A columns, in the order of `columns`.
+    pub vectors: Vec<PolarVector>,
+    /// Mean repeat of the A lattice.
+    pub lattice: Lattice,
+    /// Pitch of the A lattice in this calibration over the nominal one; far from 1, the calibration is in doubt.
+    pub calibration_ratio: f64,
+    /// How far the periodicity stands above chance, in standard errors.
+    pub significance: f64,
+}
+
+/// Median with its standard error.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Median {
+    /// The median; NaN of nothing.
+    pub value: f64,
+    /// 1.2533 · 1.4826 · median absolute deviation / √n.
+    pub error: f64,
+}
+
+impl ColumnMap {
+    /// Columns of one sublattice.
+    pub fn of(&self, sublattice: Sublattice) -> impl Iterator<Item = &AtomColumn> {
+        self.columns
+            .iter()
+            .filter(move |column| column.sublattice == sublattice)
+    }
+
+    /// Vectors without flags.
+    pub fn good_vectors(&self) -> impl Iterator<Item = &PolarVector> {
+        self.vectors.iter().filter(|vector| vector.flags == 0)
+    }
+
+    /// Median of D along x and y over unflagged cells [pm].
+    #[must_use]
+    pub fn median_displacement(&self) -> [Median; 2] {
+        std::array::from_fn(|axis| median(self.good_vectors().map(|v| v.displacement[axis])))
+    }
+
+    /// What the map says, in a few lines.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let [dx, dy] = self.median_displacement();
+        let good = self.good_vectors().count();
+        let mean = self.good_vectors().map(|v| length(v.displacement)).sum::<f64>()
+            / good.max(1) as f64;
+        let sigma: [f64; 2] =
+            std::array::from_fn(|axis| median(self.good_vectors().map(|v| v.sigma[axis])).value);
+        let flagged = self.columns.iter().filter(|c| c.flags != 0).count();
+        format!(
+            "{} A and {} B columns ({flagged} flagged), {} cells ({good} unflagged)\n\
+             lattice a = ({:.3}, {:.3}) Å, b = ({:.3}, {:.3}) Å; |a| = {:.3}, |b| = {:.3}; {:.3} of the nominal constant\n\
+             median D = ({:+.2} ± {:.2}, {:+.2} ± {:.2}) pm (x right, y down); mean |D| = {mean:.2} pm; \
+             median standard deviation of D = ({:.2}, {:.2}) pm",
+            self.of(Sublattice::A).count(),
+            self.of(Sublattice::B).count(),
+            self.vectors.len(),
+            self.lattice.a[0],
+            self.lattice.a[1],
+            self.lattice.b[0],
+            self.lattice.b[1],
+            length(self.lattice.a),
+            length(self.lattice.b),
+            self.calibration_ratio,
+            dx.value,
+            dx.error,
+            dy.value,
+            dy.error,
+            sigma[0],
+            sigma[1],
+        )
+    }
+}
+
+/// Header of the rows of [`columns_csv`].
+pub const COLUMNS_HEADER: &str = "x_angstrom,y_angstrom,sublattice,height,sigma_x_angstrom,sigma_y_angstrom,flags,\
+    position_sigma_x_angstrom,position_sigma_y_angstrom,background,angle_rad,i,j";
+
+/// The columns as rows of text fields, under [`COLUMNS_HEADER`].
+#[must_use]
+pub fn columns_csv(map: &ColumnMap) -> Vec<Vec<String>> {
+    map.columns
+        .iter()
+        .map(|c| {
+            vec![
+                format!("{:.5}", c.position[0]),
+                format!("{:.5}", c.position[1]),
+                format!("{:?}", c.sublattice),
+                c.height.to_string(),
+                format!("{:.5}", c.sigma[0]),
+                format!("{:.5}", c.sigma[1]),
+                c.flags.to_string(),
+                format!("{:.5}", c.position_sigma[0]),
+                format!("{:.5}", c.position_sigma[1]),
+                c.background.to_string(),
+                format!("{:.5}", c.angle),
+                c.index[0].to_string(),
+                c.index[1].to_string(),
+            ]
+        })
+        .collect()
+}
+
+/// Median and its standard error.
+pub(super) fn median(values: impl Iterator<Item = f64>) -> Median {
+    let mut values: Vec<f64> = values.collect();
+    let value = middle(&mut values);
+    let mut deviations: Vec<f64> = values.iter().map(|x| (x - value).abs()).collect();
+    let error =
+        MEDIAN_ERROR * SIGMA_OVER_MAD * middle(&mut deviations) / (values.len() as f64).sqrt();
+    Median { value, error }
+}
+
+/// The middle value, or the mean of the two in the middle; sorts.
+fn middle(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => 0.5 * (values[n / 2 - 1] + values[n / 2]),
+    }
+}
+
+/// Makes the map of fitted sites; columns below the noise are dropped unless their neighbours hold them in place.
+pub(super) fn assemble(
+    image: &Image,
+    sites: &[Site],
+    fitted: &[Column],
+    prior: &Lattice,
+    settings: &ColumnSettings,
+) -> Vec<AtomColumn> {
+    let (sites, fitted) = significant(sites, fitted, settings.minimum_signal_to_noise);
+    let a_class = a_class(&sites, &fitted, settings.brighter);
+    let origin = origin(&sites, a_class);
+    let mut columns: Vec<AtomColumn> = sites
+        .iter()
+        .zip(&fitted)
+        .map(|(site, column)| {
+            let sublattice = if site.class() == a_class {
+                Sublattice::A
+            } else {
+                Sublattice::B
+            };
+            let index = std::array::from_fn(|k| (site.half[k] - origin[k]).div_euclid(2));
+            atom_column(column, sublattice, index, settings.minimum_signal_to_noise)
+        })
+        .collect();
+    columns.sort_by_key(|c| (c.sublattice, c.index[1], c.index[0]));
+    let pitch = prior.pitch();
+    flag_borders(&mut columns, image, BORDER_OVER_WINDOW * settings.window * pitch);
+    flag_outliers(&mut columns, settings.maximum_deviation * pitch);
+    columns
+}
+
+fn is_significant(column: &Column, minimum: f64) -> bool {
+    column.fitted && column.gaussian.height >= minimum * column.sigma[2]
+}
+
+/// The sites whose columns stand above the noise, and those that at least three such sites of the other sublattice surround.
+fn significant(sites: &[Site], fitted: &[Column], minimum: f64) -> (Vec<Site>, Vec<Column>) {
+    let good: HashMap<[i32; 2], bool> = sites
+        .iter()
+        .zip(fitted)
+        .map(|(site, column)| (site.half, is_significant(column, minimum)))
+        .collect();
+    let kept = |site: &Site| {
+        let around = [[1, 1], [1, -1], [-1, 1], [-1, -1]]
+            .iter()
+            .filter(|s| good.get(&[site.half[0] + s[0], site.half[1] + s[1]]) == Some(&true))
+            .count();
+        good[&site.half] || around >= 3
+    };
+    sites
+        .iter()
+        .zip(fitted)
+        .filter(|(site, _)| kept(site))
+        .unzip()
+}
+
+/// Which class of sites is A: the one that is on average the brighter, or the dimmer, as the settings say.
+fn a_class(sites: &[Site], fitted: &[Column], brighter: Brighter) -> usize {
+    let mean = |class: usize| {
+        let heights: Vec<f64> = sites
+            .iter()
+            .zip(fitted)
+            .filter(|(site, column)| site.class() == class && column.fitted)
+            .map(|(_, column)| column.gaussian.height)
+            .collect();
+        heights.iter().sum::<f64>() / heights.len().max(1) as f64
+    };
+    let bright = usize::from(mean(1) > mean(0));
+    match brighter {
+        Brighter::A => bright,
+        Brighter::B => 1 - bright,
+    }
+}
+
+/// The half-cell index of A's `(0, 0)`: the smallest of each, so that indices start at 0.
+fn origin(sites: &[Site], a_class: usize) -> [i32; 2] {
+    std::array::from_fn(|axis| {
+        sites
+            .iter()
+            .filter(|site| site.class() == a_class)
+            .map(|site| site.half[axis])
+            .min()
+            .unwrap_or(0)
+    })
+}
+
+fn atom_column(column: &Column, sublattice: Sublattice, index: [i32; 2], minimum: f64) -> AtomColumn {
+    let gaussian = &column.gaussian;
+    let (sigma, angle) = gaussian.widths().unwrap_or(([f64::NAN; 2], f64::NAN));
+    AtomColumn {
+        position: gaussian.position,
+        position_sigma: [column.sigma[0], column.sigma[1]],
+        sublattice,
+        height: gaussian.height,
+        background: gaussian.background,
+        sigma,
+        angle,
+        index,
+        flags: if is_significant(column, minimum) {
+            0
+        } else {
+            flags::NOT_FITTED
+        },
+    }
+}
+
+fn flag_borders(columns: &mut [AtomColumn], image: &Image, margin: f64) {
+    let (rows, cols) = image.data.dim();
+    let last = [
+        (cols - 1) as f64 * image.sampling[1],
+        (rows - 1) as f64 * image.sampling[0],
+    ];
+    for column in columns {
+        let outside =
+            |axis: usize| column.position[axis] < margin || column.position[axis] > last[axis] - margin;
+        if outside(0) || outside(1) {
+            column.flags |= flags::BORDER;
+        }
+    }
+}
+
+/// Flags columns farther than `limit` [Å] from the middle of their neighbours of the same sublattice.
+fn flag_outliers(columns: &mut [AtomColumn], limit: f64) {
+    let at: HashMap<(Sublattice, [i32; 2]), Point> = columns
+        .iter()
+        .map(|c| ((c.sublattice, c.index), c.position))
+        .collect();
+    for column in columns.iter_mut() {
+        let neighbour = |i: i32, j: i32| {
+            at.get(&(column.sublattice, [column.index[0] + i, column.index[1] + j]))
+        };
+        // Between two neighbours, or beyond two in a row where the image or the crystal ends.
+        let guesses = [[1, 0], [0, 1]].map(|[i, j]| match (neighbour(i, j), neighbour(-i, -j)) {
+            (Some(p), Some(q)) => Some([0.5 * (p[0] + q[0]), 0.5 * (p[1] + q[1])]),
+            (Some(p), None) => beyond(p, neighbour(2 * i, 2 * j)),
+            (None, Some(q)) => beyond(q, neighbour(-2 * i, -2 * j)),
+            (None, None) => None,
+        });
+        let deviations: Vec<Point> = guesses
+            .iter()
+            .flatten()
+            .map(|g| [column.position[0] - g[0], column.position[1] - g[1]])
+            .collect();
+        let count = deviations.len().max(1) as f64;
+        let mean: Point =
+            std::array::from_fn(|k| deviations.iter().map(|d| d[k]).sum::<f64>() / count);
+        if length(mean) > limit {
+            column.flags |= flags::OUTLIER;
+        }
+    }
+}
+
+fn beyond(near: &Point, far: Option<&Point>) -> Option<Point> {
+    far.map(|far| [2.0 * near[0] - far[0], 2.0 * near[1] - far[1]])
+}
+
+/// The polar vectors of all cells; variances of B and of the mean of four A add.
+pub(super) fn polar_vectors(columns: &[AtomColumn]) -> Vec<PolarVector> {
+    let (a, b): (Vec<&AtomColumn>, Vec<&AtomColumn>) = columns
+        .iter()
+        .partition(|column| column.sublattice == Sublattice::A);
+    let positions = |group: &[&AtomColumn]| group.iter().map(|c| c.position).collect::<Vec<_>>();
+    polar_cells(&positions(&a), &positions(&b))
+        .iter()
+        .map(|cell| {
+            let corners = cell.a.map(|i| a[i]);
+            let centre = b[cell.b];
+            let sigma = std::array::from_fn(|axis| {
+                let around: f64 = corners.iter().map(|c| c.position_sigma[axis].powi(2)).sum();
+                PM_PER_ANGSTROM * (centre.position_sigma[axis].powi(2) + around / 16.0).sqrt()
+            });
+            PolarVector {
+                position: centre.position,
+                displacement: cell.displacement,
+                sigma,
+                flags: corners.iter().fold(centre.flags, |all, c| all | c.flags),
+            }
+        })
+        .collect()
+}
+
+/// Mean basis of the A lattice, by least squares of position on index; `None` if all lie in one line.
+pub(super) fn mean_lattice(columns: &[AtomColumn]) -> Option<Lattice> {
+    let a: Vec<&AtomColumn> = columns
+        .iter()
+        .filter(|c| c.sublattice == Sublattice::A && c.flags == 0)
+        .collect();
+    let count = a.len() as f64;
+    let mean = |value: &dyn Fn(&AtomColumn) -> f64| a.iter().map(|c| value(c)).sum::<f64>() / count;
+    let index = |c: &AtomColumn, k: usize| f64::from(c.index[k]);
+    let centre = [mean(&|c| index(c, 0)), mean(&|c| index(c, 1))];
+    let moment = |value: &dyn Fn(&AtomColumn) -> f64, k: usize| {
+        mean(&|c| value(c) * (index(c, k) - centre[k]))
+    };
+    let ii = moment(&|c| index(c, 0), 0);
+    let ij = moment(&|c| index(c, 1), 0);
+    let jj = moment(&|c| index(c, 1), 1);
+    let determinant = ii * jj - ij * ij;
+    if !(determinant > 1e-9) {
+        return None;
+    }
+    let slopes: [[f64; 2]; 2] = std::array::from_fn(|axis| {
+        let (p, q) = (
+            moment(&|c| c.position[axis], 0),
+            moment(&|c| c.position[axis], 1),
+        );
+        [
+            (jj * p - ij * q) / determinant,
+            (ii * q - ij * p) / determinant,
+        ]
+    });
+    Some(Lattice {
+        a: [slopes[0][0], slopes[1][0]],
+        b: [slopes[0][1], slopes[1][1]],
+    })
+}

@@ -1,0 +1,133 @@
+//! The classical map: atom columns found and fitted in any [100] image of a perovskite, and from them the polar
+//! displacement of every cell with its standard deviation. Nothing has to be tuned by hand.
+//!
+//! 1. [`lattice`]: the repeat of the A lattice, from the image's autocorrelation.
+//! 2. `find`: peaks, claimed by the sites of this lattice in a growth that follows its distortions.
+//! 3. `fit`, `gaussian`: every column by a Gaussian with its neighbours subtracted.
+//! 4. [`map`]: sublattices, flags, polar vectors.
+//!
+//! Origin, axes and units as in the crate's [conventions](crate#conventions).
+
+mod filter;
+mod find;
+mod fit;
+mod gaussian;
+pub mod lattice;
+pub mod map;
+mod settings;
+#[cfg(test)]
+mod synthetic;
+#[cfg(test)]
+mod tests;
+
+pub use lattice::Lattice;
+pub use map::{AtomColumn, COLUMNS_HEADER, ColumnMap, Median, columns_csv};
+pub use settings::{Brighter, ColumnSettings, Weighting};
+
+use crate::crystal::Sublattice;
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::progress::Reporter;
+
+/// What the measurement is called in messages.
+const WHAT: &str = "column map";
+/// Fewest cells along a side of the image that can be mapped.
+const MIN_CELLS: f64 = 3.0;
+/// Fewest A columns that make a map: 3×3.
+const MIN_A_COLUMNS: usize = 9;
+
+/// Finds and fits the columns of an image and measures D in every cell.
+///
+/// # Errors
+/// A setting is out of range; pixels are not finite; the image shows no lattice, or fewer than 3×3 cells of one.
+pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) -> Result<ColumnMap> {
+    settings.validate()?;
+    check(image)?;
+    let prior = find_lattice(image, settings)?;
+    let lattice = prior.lattice;
+    let pitch = lattice.pitch();
+    reporter.detail(format!(
+        "lattice with a pitch of {pitch:.3} Å, {:.0} standard errors above chance",
+        prior.significance
+    ));
+    let sites = find::sites(image, &lattice, settings.smoothing);
+    let fitted = fit::fit_all(image, &sites, pitch, settings, reporter);
+    let columns = map::assemble(image, &sites, &fitted, &lattice, settings);
+    let good = columns
+        .iter()
+        .filter(|c| c.sublattice == Sublattice::A && c.flags == 0)
+        .count();
+    let mean = map::mean_lattice(&columns).filter(|_| good >= MIN_A_COLUMNS);
+    let Some(mean) = mean else {
+        return Err(Error::unmeasurable(
+            WHAT,
+            format!("{good} A columns above the noise"),
+            format!("at least {MIN_A_COLUMNS}, in 3×3 cells; a higher dose, or a larger field"),
+        ));
+    };
+    let map = ColumnMap {
+        vectors: map::polar_vectors(&columns),
+        columns,
+        lattice: mean,
+        calibration_ratio: mean.pitch() / settings.nominal_pitch_angstrom,
+        significance: prior.significance,
+    };
+    reporter.say(map.summary());
+    Ok(map)
+}
+
+/// Refuses images that cannot be measured at all.
+fn check(image: &Image) -> Result<()> {
+    let (rows, cols) = image.data.dim();
+    if image.sampling.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
+        return Err(Error::unmeasurable(
+            WHAT,
+            format!("pixels of {:?} Å", image.sampling),
+            "a positive pixel size along both axes",
+        ));
+    }
+    let bad = image.data.indexed_iter().find(|(_, v)| !v.is_finite());
+    if let Some(((row, col), value)) = bad {
+        return Err(Error::unmeasurable(
+            WHAT,
+            format!("{value} at row {row}, column {col}"),
+            "finite intensities; crop or fill the pixels that are not",
+        ));
+    }
+    let first = image.data.first().copied().unwrap_or_default();
+    if image.data.iter().all(|v| *v == first) {
+        return Err(Error::unmeasurable(
+            WHAT,
+            format!("no atom columns: all {rows} × {cols} pixels are alike"),
+            "an image with contrast",
+        ));
+    }
+    Ok(())
+}
+
+fn find_lattice(image: &Image, settings: &ColumnSettings) -> Result<lattice::Evidence> {
+    let (rows, cols) = image.data.dim();
+    let enough = settings.minimum_significance;
+    let found = lattice::find(image, settings.nominal_pitch_angstrom, enough);
+    let needed = format!(
+        "a square-like lattice of columns, 7 to 150 pixels apart and at least {MIN_CELLS} × {MIN_CELLS} cells, \
+         {enough} standard errors above chance"
+    );
+    let Some(evidence) = found.filter(|e| e.significance >= enough) else {
+        let got = found.map_or_else(
+            || format!("no periodicity in {rows} × {cols} pixels"),
+            |e| format!("a periodicity of {:.1} standard errors", e.significance),
+        );
+        return Err(Error::unmeasurable(WHAT, format!("no atom columns found: {got}"), needed));
+    };
+    let side = image.extent()[0].min(image.extent()[1]);
+    let pitch = evidence.lattice.pitch();
+    if side < MIN_CELLS * pitch {
+        return Err(Error::unmeasurable(
+            WHAT,
+            format!("{:.1} cells along the shorter side of the image", side / pitch),
+            format!("{MIN_CELLS} × {MIN_CELLS} cells"),
+        ));
+    }
+    Ok(evidence)
+}
