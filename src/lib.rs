@@ -31,6 +31,7 @@ pub mod crystal;
 pub mod error;
 pub mod image;
 pub mod neighbours;
+pub mod network;
 pub mod progress;
 pub mod provenance;
 pub mod rng;
