@@ -34,6 +34,7 @@ pub mod error;
 pub mod image;
 pub mod multislice;
 pub mod neighbours;
+pub mod network;
 pub mod progress;
 pub mod provenance;
 pub mod rng;

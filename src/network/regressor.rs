@@ -1,0 +1,158 @@
+//! A trained ensemble: its networks, what it was trained on, and the folder it lives in.
+//!
+//! A model folder holds `model.toml` ([`Description`]) and the weights, `weights.safetensors` of a single network or
+//! `weights-0.safetensors …` of an ensemble. Kernels are `(y, x, in, out)`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::{put_weights, read_tensors, take_weights, write_tensors};
+use super::network::{Architecture, Weights};
+use super::settings::{ModelSettings, SubimageSettings, TrainingSettings};
+use crate::error::{Error, Result};
+use crate::provenance::{Provenance, SCHEMA_VERSION};
+use crate::storage::output::write_file;
+
+/// What is done to intensities before a network sees them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalisation {
+    /// The mean of the whole image is subtracted and the result divided by the image's standard deviation. It is the same
+    /// for every window of an image, so that one pass over the image gives what the windows give.
+    Image,
+}
+
+/// `model.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Description {
+    /// Version of the layout of the folder.
+    pub schema_version: u32,
+    /// Master seed of the training.
+    pub seed: u64,
+    /// Side of the sub-images [px].
+    pub window_px: usize,
+    /// Outputs of the networks are multiplied by this: root mean square of the training displacements [pm].
+    pub target_scale_pm: f64,
+    /// Part of the validation error that the spread of the ensemble does not explain, `[x, y]` [pm].
+    pub residual_pm: [f64; 2],
+    /// What is done to intensities.
+    pub normalisation: Normalisation,
+    /// Validation error of each network, root mean square per component [pm].
+    pub validation_rms_pm: Vec<f64>,
+    /// `[model]`.
+    pub model: ModelSettings,
+    /// `[training]`.
+    pub training: TrainingSettings,
+    /// `[subimages]`.
+    pub subimages: SubimageSettings,
+    /// Birth certificate, filled by [`Regressor::save`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
+}
+
+/// An ensemble of networks that says what polar displacement a sub-image shows.
+#[derive(Debug, Clone)]
+pub struct Regressor {
+    pub(super) description: Description,
+    pub(super) architecture: Architecture,
+    /// Weights of each network.
+    pub(super) networks: Vec<Weights>,
+    /// The same as tensors.
+    pub(super) tensors: Vec<Vec<Tensor>>,
+}
+
+impl Regressor {
+    pub(super) fn new(
+        description: Description,
+        architecture: Architecture,
+        networks: Vec<Weights>,
+    ) -> Result<Self> {
+        let tensors = networks.iter().map(|weights| architecture.tensors(weights));
+        let tensors = tensors
+            .collect::<candle_core::Result<_>>()
+            .map_err(Error::compute("making tensors of the weights"))?;
+        Ok(Self {
+            description,
+            architecture,
+            networks,
+            tensors,
+        })
+    }
+
+    /// What the ensemble was trained on, and how.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Writes `model.toml` and the weights into `folder`; `model.toml` last, so that a folder that has one is whole.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn save(&self, folder: &Path, provenance: &Provenance) -> Result<()> {
+        for (path, weights) in self.weight_paths(folder).iter().zip(&self.networks) {
+            let mut tensors = HashMap::new();
+            put_weights(&mut tensors, "", &self.architecture, weights)?;
+            write_tensors(path, &tensors)?;
+        }
+        let description = Description {
+            provenance: Some(provenance.clone()),
+            ..self.description.clone()
+        };
+        let text = toml::to_string(&description).map_err(Error::compute("writing model.toml"))?;
+        write_file(&folder.join("model.toml"), text.as_bytes())
+    }
+
+    /// Reads a model folder.
+    ///
+    /// # Errors
+    /// A file is missing, damaged, of a newer program, or does not fit the others.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join("model.toml");
+        let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+        let description: Description = toml::from_str(&text).map_err(|error| Error::Syntax {
+            path: path.clone(),
+            message: error.to_string(),
+        })?;
+        if description.schema_version != SCHEMA_VERSION {
+            let got = description.schema_version.to_string();
+            let allowed = format!("{SCHEMA_VERSION}, the layout of this program");
+            return Err(Error::data(&path, "schema_version", got, allowed));
+        }
+        let model = &description.model;
+        let remaining = model.remaining(description.window_px).ok_or_else(|| {
+            let allowed = model.allowed_windows(description.window_px);
+            Error::data(
+                &path,
+                "window_px",
+                description.window_px.to_string(),
+                allowed,
+            )
+        })?;
+        let architecture = Architecture::new(model, remaining);
+        let count = description.validation_rms_pm.len();
+        let paths = weight_paths(folder, count);
+        let networks = paths.iter().map(|path| {
+            let tensors = read_tensors(path)?;
+            take_weights(path, &tensors, "", &architecture)
+        });
+        let networks = networks.collect::<Result<_>>()?;
+        Self::new(description, architecture, networks)
+    }
+
+    fn weight_paths(&self, folder: &Path) -> Vec<PathBuf> {
+        weight_paths(folder, self.networks.len())
+    }
+}
+
+fn weight_paths(folder: &Path, count: usize) -> Vec<PathBuf> {
+    if count == 1 {
+        return vec![folder.join("weights.safetensors")];
+    }
+    let name = |network| folder.join(format!("weights-{network}.safetensors"));
+    (0..count).map(name).collect()
+}

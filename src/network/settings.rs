@@ -1,0 +1,328 @@
+//! The sections `[model]`, `[training]`, `[subimages]` of settings files.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use super::pooling::POOL;
+use crate::error::Result;
+use crate::settings::Source;
+
+/// Side of the convolution kernels in the blocks [px].
+pub const KERNEL: usize = 3;
+/// Sizes of windows that are looked through for messages about allowed ones [px].
+const WINDOWS: RangeInclusive<usize> = 4..=256;
+
+/// `[model]`: blocks of 3 × 3 convolutions with 2 × 2 pooling between the blocks, then a hidden layer over all that is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    /// Output channels of the convolutions, block by block.
+    #[serde(default = "default_blocks")]
+    pub blocks: Vec<Vec<usize>>,
+    /// Width of the hidden layer.
+    #[serde(default = "default_hidden")]
+    pub hidden: usize,
+}
+
+fn default_blocks() -> Vec<Vec<usize>> {
+    vec![vec![16, 16], vec![32, 32], vec![64]]
+}
+
+fn default_hidden() -> usize {
+    64
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            blocks: default_blocks(),
+            hidden: default_hidden(),
+        }
+    }
+}
+
+impl ModelSettings {
+    /// Checks the section against the side `window` [px] of the sub-images.
+    ///
+    /// # Errors
+    /// No blocks, a width of 0, or a window that does not survive the convolutions and poolings; allowed windows are named.
+    pub fn validate(&self, source: &Source, window: usize) -> Result<()> {
+        let widths = || self.blocks.iter().flatten().chain([&self.hidden]);
+        if self.blocks.iter().any(Vec::is_empty) || self.blocks.is_empty() {
+            let got = format!("{:?}", self.blocks);
+            return Err(source.wrong("model.blocks", got, "blocks such as [[16, 16], [32, 32]]"));
+        }
+        if let Some(width) = widths().find(|&&width| !(1..=4096).contains(&width)) {
+            let key = if *width == self.hidden {
+                "model.hidden"
+            } else {
+                "model.blocks"
+            };
+            return Err(source.wrong(key, width, "1 to 4096 channels"));
+        }
+        if self.remaining(window).is_none() {
+            return Err(source.wrong(
+                "subimages.window_angstrom",
+                format!("a window of {window} px"),
+                format!("with these model.blocks {}", self.allowed_windows(window)),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Side [px] of what is left of a window before the hidden layer; `None` where nothing is, or a pooling would have to
+    /// leave out a row.
+    #[must_use]
+    pub fn remaining(&self, window: usize) -> Option<usize> {
+        let mut side = window;
+        for (index, block) in self.blocks.iter().enumerate() {
+            if index > 0 {
+                side = side.is_multiple_of(POOL).then_some(side / POOL)?;
+            }
+            side = side.checked_sub(block.len() * (KERNEL - 1))?;
+        }
+        (side > 0).then_some(side)
+    }
+
+    /// The windows near `window` that the model can take, in words.
+    #[must_use]
+    pub fn allowed_windows(&self, window: usize) -> String {
+        let mut allowed: Vec<usize> = WINDOWS
+            .filter(|&side| self.remaining(side).is_some())
+            .collect();
+        allowed.sort_by_key(|side| side.abs_diff(window));
+        allowed.truncate(6);
+        allowed.sort_unstable();
+        if allowed.is_empty() {
+            return "no window up to 256 px; use fewer blocks".to_owned();
+        }
+        let allowed: Vec<String> = allowed.iter().map(ToString::to_string).collect();
+        format!("windows of {} px (the nearest ones)", allowed.join(", "))
+    }
+
+    /// Distance between windows in one pass over a whole image: the product of the poolings [px].
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        POOL.pow(self.blocks.len().saturating_sub(1) as u32)
+    }
+
+    /// Multiply-adds of one sub-image of side `window` [px], for estimates of time.
+    #[must_use]
+    pub fn multiply_adds(&self, window: usize) -> usize {
+        let (mut side, mut inputs, mut sum) = (window, 1, 0);
+        for (index, block) in self.blocks.iter().enumerate() {
+            side /= if index > 0 { POOL } else { 1 };
+            for &outputs in block {
+                side = side.saturating_sub(KERNEL - 1);
+                sum += side * side * KERNEL * KERNEL * inputs * outputs;
+                inputs = outputs;
+            }
+        }
+        sum + side * side * inputs * self.hidden + self.hidden * 2
+    }
+}
+
+/// `[training]`: how the weights are found. Everything has a default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainingSettings {
+    /// Passes over the training samples.
+    pub epochs: usize,
+    /// Samples per step.
+    pub batch: usize,
+    /// Highest learning rate of the schedule.
+    pub learning_rate: f64,
+    /// Decoupled weight decay (AdamW), per unit of learning rate.
+    pub weight_decay: f64,
+    /// Epochs over which the learning rate rises from 0.
+    pub warmup_epochs: f64,
+    /// Networks trained from different seeds; their spread is part of the uncertainty.
+    pub ensemble: usize,
+    /// Whether samples are turned and mirrored, labels with them.
+    pub augment: bool,
+    /// Longest gradient, as a Euclidean norm over all weights.
+    pub clip_norm: f64,
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 30,
+            batch: 64,
+            learning_rate: 2e-3,
+            weight_decay: 1e-4,
+            warmup_epochs: 1.0,
+            ensemble: 3,
+            augment: true,
+            clip_norm: 1.0,
+        }
+    }
+}
+
+impl TrainingSettings {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// A value out of range, with its line.
+    pub fn validate(&self, source: &Source) -> Result<()> {
+        let count = |key: &str, value: usize, most: usize| {
+            if (1..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(source.wrong(&format!("training.{key}"), value, format!("1 to {most}")))
+        };
+        count("epochs", self.epochs, 1_000_000)?;
+        count("batch", self.batch, 65_536)?;
+        count("ensemble", self.ensemble, 100)?;
+        let number = |key: &str, value: f64, range: RangeInclusive<f64>, hint: &str| {
+            source.in_range(&format!("training.{key}"), value, range, "", hint)
+        };
+        number(
+            "learning_rate",
+            self.learning_rate,
+            1e-8..=1.0,
+            "0.002 is usual",
+        )?;
+        number("weight_decay", self.weight_decay, 0.0..=10.0, "0 for none")?;
+        let most = self.epochs as f64;
+        number(
+            "warmup_epochs",
+            self.warmup_epochs,
+            0.0..=most,
+            "at most epochs",
+        )?;
+        number(
+            "clip_norm",
+            self.clip_norm,
+            1e-6..=1e9,
+            "large for no clipping",
+        )
+    }
+}
+
+/// Where sub-images are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// One around each B column: with atom finding.
+    CentredB,
+    /// One around each A column: with atom finding.
+    CentredA,
+    /// On a regular grid over the image: without atom finding.
+    Grid,
+}
+
+/// `[subimages]`: what a network looks at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubimageSettings {
+    /// Where sub-images are cut: `centred_b`, `centred_a`, `grid`.
+    pub mode: Mode,
+    /// Side of a sub-image [Å].
+    pub window_angstrom: f64,
+    /// Pixel size of a sub-image [Å]; images are resampled to it.
+    pub sampling_angstrom: f64,
+    /// Distance between sub-images on the grid [Å]; only and always with `mode = "grid"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stride_angstrom: Option<f64>,
+}
+
+impl SubimageSettings {
+    /// Side of a sub-image, to the nearest whole pixel [px].
+    #[must_use]
+    pub fn window(&self) -> usize {
+        (self.window_angstrom / self.sampling_angstrom).round() as usize
+    }
+
+    /// Distance between sub-images on the grid [px], where there is one.
+    #[must_use]
+    pub fn stride(&self) -> Option<usize> {
+        let stride = self.stride_angstrom?;
+        Some(((stride / self.sampling_angstrom).round() as usize).max(1))
+    }
+
+    /// Checks ranges and that the stride goes with the mode.
+    ///
+    /// # Errors
+    /// A value out of range, a stride without a grid or a grid without a stride.
+    pub fn validate(&self, source: &Source) -> Result<()> {
+        let check = |key: &str, value: f64, range: RangeInclusive<f64>| {
+            source.in_range(&format!("subimages.{key}"), value, range, "Å", "")
+        };
+        check("sampling_angstrom", self.sampling_angstrom, 0.01..=2.0)?;
+        let side = 4.0 * self.sampling_angstrom..=256.0 * self.sampling_angstrom;
+        check("window_angstrom", self.window_angstrom, side)?;
+        match (self.mode, self.stride_angstrom) {
+            (Mode::Grid, Some(stride)) => {
+                let range = self.sampling_angstrom..=self.window_angstrom * 100.0;
+                check("stride_angstrom", stride, range)
+            }
+            (Mode::Grid, None) => Err(source.wrong(
+                "subimages.stride_angstrom",
+                "nothing",
+                "the distance between sub-images [Å], with mode = \"grid\"",
+            )),
+            (_, Some(stride)) => Err(source.wrong(
+                "subimages.stride_angstrom",
+                stride,
+                "no stride, or mode = \"grid\"",
+            )),
+            (_, None) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_that_does_not_survive_the_poolings_is_refused_with_allowed_ones() {
+        let model = ModelSettings::default();
+        assert_eq!(model.remaining(32), Some(3));
+        assert_eq!(model.stride(), 4);
+        let source = Source::from_text("train.toml", "[subimages]\nwindow_angstrom = 8.2\n");
+        assert!(model.validate(&source, 32).is_ok());
+        let error = model.validate(&source, 34).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "train.toml:2: subimages.window_angstrom: got a window of 34 px; allowed: with these model.blocks \
+             windows of 24, 28, 32, 36, 40, 44 px (the nearest ones)"
+        );
+        for window in 1..=8 {
+            assert!(model.remaining(window).is_none());
+        }
+    }
+
+    #[test]
+    fn multiply_adds_are_those_counted_by_hand() {
+        // 30²·9·16 + 28²·9·16·16 + 12²·9·16·32 + 10²·9·32·32 + 3²·9·32·64 + 3²·64·64 + 64·2
+        let by_hand = 129_600 + 1_806_336 + 663_552 + 921_600 + 165_888 + 36_864 + 128;
+        assert_eq!(ModelSettings::default().multiply_adds(32), by_hand);
+    }
+
+    #[test]
+    fn a_grid_needs_a_stride_and_centred_sub_images_refuse_one() {
+        let text = "[subimages]\nmode = \"grid\"\nwindow_angstrom = 8\nsampling_angstrom = 0.25\n";
+        let parse = |text: &str| {
+            #[derive(Deserialize)]
+            struct File {
+                subimages: SubimageSettings,
+            }
+            let source = Source::from_text("d.toml", text);
+            let file: File = source.parse()?;
+            file.subimages.validate(&source).map(|()| file.subimages)
+        };
+        assert!(parse(text).unwrap_err().to_string().contains("stride"));
+        let with = parse(&format!("{text}stride_angstrom = 1.0\n")).unwrap();
+        assert_eq!((with.window(), with.stride()), (32, Some(4)));
+        let centred = format!("{text}stride_angstrom = 1.0\n").replace("grid", "centred_b");
+        assert!(
+            parse(&centred)
+                .unwrap_err()
+                .to_string()
+                .starts_with("d.toml:5: ")
+        );
+    }
+}

@@ -1,0 +1,584 @@
+//! Training: every network of an ensemble from its own seed, epoch by epoch, with a checkpoint after each.
+//!
+//! A batch is cut into shards of [`SHARD`] samples, whatever the number of threads. Each shard has a graph of its own, so
+//! everything in it runs in the cache of one core; the gradients are added in the order of the shards. The same seed
+//! therefore gives the same bits on any number of threads, and a run that was killed goes on as if it had not been.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor, Var};
+use indicatif::ProgressBar;
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use super::checkpoint::Checkpoint;
+use super::network::{Architecture, OUTPUTS, Weights};
+use super::optimizer::{Optimizer, learning_rate};
+use super::prediction::{self, Ensemble};
+use super::regressor::{Description, Normalisation, Regressor};
+use super::samples::Samples;
+use super::settings::{ModelSettings, SubimageSettings, TrainingSettings};
+use super::symmetry::Symmetry;
+use crate::error::{Error, Result};
+use crate::progress::Reporter;
+use crate::provenance::SCHEMA_VERSION;
+use crate::rng::{Rng, stream};
+
+/// Samples that share one graph; part of the result, since it fixes the order of sums.
+const SHARD: usize = 8;
+
+/// What is to be trained, apart from the samples.
+#[derive(Debug, Clone)]
+pub struct Recipe<'a> {
+    /// Master seed.
+    pub seed: u64,
+    /// `[model]`.
+    pub model: &'a ModelSettings,
+    /// `[training]`.
+    pub training: &'a TrainingSettings,
+    /// `[subimages]`: how the samples were cut.
+    pub subimages: &'a SubimageSettings,
+    /// Weights to start from (fine-tuning), network by network; `None` starts from random ones.
+    pub start: Option<&'a Regressor>,
+}
+
+/// One line of the history of a network.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct EpochRecord {
+    /// Epoch, from 1.
+    pub epoch: usize,
+    /// Learning rate of its last step.
+    pub learning_rate: f64,
+    /// Root mean square error per component over the epoch's (augmented) training samples, while it ran [pm].
+    pub train_rms_pm: f64,
+    /// Root mean square error per component of the validation samples after the epoch [pm].
+    pub validation_rms_pm: f64,
+}
+
+/// A trained ensemble and how it went.
+#[derive(Debug, Clone)]
+pub struct Trained {
+    /// The networks, each with the weights of its best epoch.
+    pub regressor: Regressor,
+    /// History of each network.
+    pub histories: Vec<Vec<EpochRecord>>,
+}
+
+impl Trained {
+    /// `history.csv`: `network,epoch,learning_rate,train_rms_pm,validation_rms_pm`.
+    #[must_use]
+    pub fn history_csv(&self) -> String {
+        let mut csv = "network,epoch,learning_rate,train_rms_pm,validation_rms_pm\n".to_owned();
+        for (network, history) in self.histories.iter().enumerate() {
+            for r in history {
+                csv += &format!(
+                    "{network},{},{:e},{},{}\n",
+                    r.epoch, r.learning_rate, r.train_rms_pm, r.validation_rms_pm
+                );
+            }
+        }
+        csv
+    }
+}
+
+/// Trains an ensemble. With a `checkpoint` folder the state is kept there after every epoch, and what is there is gone on
+/// with.
+///
+/// # Errors
+/// Samples that do not fit the settings, a checkpoint of another training, an error that is no longer a number, or a disk
+/// that refuses.
+pub fn train(
+    recipe: &Recipe,
+    train: &Samples,
+    validation: &Samples,
+    checkpoint: Option<&Path>,
+    reporter: &Reporter,
+) -> Result<Trained> {
+    let run = Run::new(recipe, train, validation)?;
+    let checkpoint = checkpoint.map(|folder| Checkpoint::new(folder, run.fingerprint()));
+    let steps = recipe.training.ensemble * recipe.training.epochs * run.steps_per_epoch();
+    let bar = reporter.bar("training", steps as u64);
+    let mut states = Vec::new();
+    for network in 0..recipe.training.ensemble {
+        let epochs = recipe.training.epochs;
+        states.push(run.network(network, epochs, checkpoint.as_ref(), &bar)?);
+    }
+    bar.finish();
+    run.finish(states)
+}
+
+/// State of one network at the end of an epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct State {
+    /// Weights and moments.
+    pub optimizer: Optimizer,
+    /// Weights of the epoch with the lowest validation error.
+    pub best: Weights,
+    /// The epochs so far.
+    pub history: Vec<EpochRecord>,
+}
+
+impl State {
+    /// Lowest validation error so far [pm].
+    fn best_rms(&self) -> f64 {
+        let errors = self.history.iter().map(|record| record.validation_rms_pm);
+        errors.fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// Everything that stays the same during a training.
+struct Run<'a> {
+    recipe: &'a Recipe<'a>,
+    train: &'a Samples,
+    validation: &'a Samples,
+    architecture: Architecture,
+    window: usize,
+    /// Displacements are divided by this [pm].
+    scale: f64,
+}
+
+impl<'a> Run<'a> {
+    fn new(recipe: &'a Recipe, train: &'a Samples, validation: &'a Samples) -> Result<Self> {
+        let window = recipe.subimages.window();
+        train.check("training", window)?;
+        validation.check("validation", window)?;
+        let remaining = recipe.model.remaining(window).ok_or_else(|| {
+            let allowed = recipe.model.allowed_windows(window);
+            Error::unmeasurable("the model", format!("a window of {window} px"), allowed)
+        })?;
+        let rms = train.target_rms();
+        let (scale, architecture) = match recipe.start {
+            Some(start) => (
+                start.description.target_scale_pm,
+                start.architecture.clone(),
+            ),
+            // Only zero displacements: any scale will do, so 1 pm.
+            None => {
+                let scale = if rms > 0.0 { rms } else { 1.0 };
+                (scale, Architecture::new(recipe.model, remaining))
+            }
+        };
+        if let Some(start) = recipe.start
+            && (start.description.model != *recipe.model || start.description.window_px != window)
+        {
+            let got = format!(
+                "{:?} at {} px",
+                start.description.model, start.description.window_px
+            );
+            let needed = format!("{:?} at {window} px", recipe.model);
+            return Err(Error::unmeasurable("the model to start from", got, needed));
+        }
+        Ok(Self {
+            recipe,
+            train,
+            validation,
+            architecture,
+            window,
+            scale,
+        })
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.train.count().div_ceil(self.recipe.training.batch)
+    }
+
+    /// Hash of all that decides the result.
+    fn fingerprint(&self) -> String {
+        let recipe = self.recipe;
+        let mut hasher = blake3::Hasher::new();
+        let settings = (recipe.seed, recipe.model, recipe.training, recipe.subimages);
+        hasher.update(format!("{SCHEMA_VERSION} {SHARD} {settings:?}").as_bytes());
+        self.train.hash(&mut hasher);
+        self.validation.hash(&mut hasher);
+        let start = recipe.start.into_iter().flat_map(|start| &start.networks);
+        for value in start.flatten().flatten() {
+            hasher.update(&value.to_le_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// Seed of one network of the ensemble.
+    fn network_seed(&self, network: usize) -> u64 {
+        stream(self.recipe.seed, "network", network as u64).random()
+    }
+
+    fn initial_state(&self, network: usize) -> State {
+        let weights = match self.recipe.start {
+            Some(start) => start.networks[network % start.networks.len()].clone(),
+            None => self
+                .architecture
+                .initial_weights(self.network_seed(network)),
+        };
+        State {
+            optimizer: Optimizer::new(weights.clone()),
+            best: weights,
+            history: Vec::new(),
+        }
+    }
+
+    /// Trains network `network` up to epoch `until`, from its checkpoint if there is one.
+    fn network(
+        &self,
+        network: usize,
+        until: usize,
+        checkpoint: Option<&Checkpoint>,
+        bar: &ProgressBar,
+    ) -> Result<State> {
+        let kept = checkpoint
+            .map(|c| c.load(network, &self.architecture))
+            .transpose()?;
+        let mut state = kept
+            .flatten()
+            .unwrap_or_else(|| self.initial_state(network));
+        let seed = self.network_seed(network);
+        bar.inc((state.history.len() * self.steps_per_epoch()) as u64);
+        for epoch in state.history.len()..until {
+            let record = self.epoch(&mut state.optimizer, seed, epoch, bar)?;
+            if record.validation_rms_pm < state.best_rms() {
+                state.best.clone_from(&state.optimizer.weights);
+            }
+            state.history.push(record);
+            bar.set_message(format!(
+                "network {}: training {:.2} pm, validation {:.2} pm",
+                network + 1,
+                record.train_rms_pm,
+                record.validation_rms_pm
+            ));
+            if let Some(checkpoint) = checkpoint {
+                checkpoint.save(network, &self.architecture, &state)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// One pass over the training samples, and the validation error after it.
+    fn epoch(
+        &self,
+        optimizer: &mut Optimizer,
+        seed: u64,
+        epoch: usize,
+        bar: &ProgressBar,
+    ) -> Result<EpochRecord> {
+        let training = self.recipe.training;
+        let mut order: Vec<usize> = (0..self.train.count()).collect();
+        order.shuffle(&mut stream(seed, "shuffle", epoch as u64));
+        let (mut squares, mut rate) = (0.0, 0.0);
+        for batch in order.chunks(training.batch) {
+            let (sum, gradient) = self.gradient(&optimizer.weights, batch, seed, epoch)?;
+            squares += sum;
+            rate = learning_rate(training, optimizer.steps, self.steps_per_epoch() as u64);
+            optimizer.step(&gradient, rate, training);
+            bar.inc(1);
+        }
+        let train_rms_pm = self.rms(squares, self.train.count());
+        let validation_rms_pm = self.validation_rms(&optimizer.weights)?;
+        if !(train_rms_pm.is_finite() && validation_rms_pm.is_finite()) {
+            let what = format!("training, epoch {}", epoch + 1);
+            let got = "an error that is no longer a number";
+            return Err(Error::unmeasurable(
+                what,
+                got,
+                "a lower training.learning_rate",
+            ));
+        }
+        Ok(EpochRecord {
+            epoch: epoch + 1,
+            learning_rate: rate,
+            train_rms_pm,
+            validation_rms_pm,
+        })
+    }
+
+    /// Root mean square error per component [pm] from the sum of squares in units of the scale.
+    fn rms(&self, squares: f64, count: usize) -> f64 {
+        self.scale * (squares / (OUTPUTS * count) as f64).sqrt()
+    }
+
+    fn validation_rms(&self, weights: &Weights) -> Result<f64> {
+        let tensors = self.architecture.tensors(weights).map_err(compute)?;
+        let subimages = self.validation.subimages.view();
+        let predicted = prediction::patches(&self.architecture, &tensors, subimages)?;
+        let errors = predicted.iter().zip(&self.validation.targets);
+        let squares = errors.map(|(&p, &t)| (f64::from(p) - f64::from(t) / self.scale).powi(2));
+        Ok(self.rms(squares.sum(), self.validation.count()))
+    }
+
+    /// Sum of squared errors of a batch and the gradient of their mean, shard by shard.
+    fn gradient(
+        &self,
+        weights: &Weights,
+        batch: &[usize],
+        seed: u64,
+        epoch: usize,
+    ) -> Result<(f64, Weights)> {
+        let variables: Vec<Var> = self
+            .architecture
+            .tensors(weights)
+            .and_then(|tensors| tensors.iter().map(Var::from_tensor).collect())
+            .map_err(compute)?;
+        let shards: Vec<(f64, Weights)> = batch
+            .par_chunks(SHARD)
+            .map(|shard| {
+                let (images, targets) = self.gather(shard, seed, epoch);
+                self.shard_gradient(&variables, images, targets, batch.len())
+            })
+            .collect::<candle_core::Result<_>>()
+            .map_err(compute)?;
+        let mut shards = shards.into_iter();
+        let first = shards.next().unwrap_or_default();
+        Ok(shards.fold(first, |(sum, mut total), (squares, gradient)| {
+            for (total, gradient) in total.iter_mut().flatten().zip(gradient.iter().flatten()) {
+                *total += gradient;
+            }
+            (sum + squares, total)
+        }))
+    }
+
+    /// Images and scaled labels of a shard, turned and mirrored where asked for.
+    fn gather(&self, shard: &[usize], seed: u64, epoch: usize) -> (Vec<f32>, Vec<f32>) {
+        let mut images = Vec::with_capacity(shard.len() * self.window * self.window);
+        let mut targets = Vec::with_capacity(shard.len() * OUTPUTS);
+        for &sample in shard {
+            let symmetry = if self.recipe.training.augment {
+                let index = (epoch * self.train.count() + sample) as u64;
+                stream(seed, "augment", index).random_range(0..Symmetry::COUNT)
+            } else {
+                0
+            };
+            let symmetry = Symmetry::new(symmetry);
+            let image = self.train.subimages.index_axis(ndarray::Axis(0), sample);
+            let image = image.as_standard_layout();
+            symmetry.turn_image(
+                image.as_slice().unwrap_or_default(),
+                self.window,
+                &mut images,
+            );
+            let target = [0, 1].map(|c| self.train.targets[(sample, c)]);
+            let turned = symmetry.turn_vector(target);
+            targets.extend(turned.map(|d| (f64::from(d) / self.scale) as f32));
+        }
+        (images, targets)
+    }
+
+    /// Sum of squared errors of one shard, and its part of the gradient of the batch's mean.
+    fn shard_gradient(
+        &self,
+        variables: &[Var],
+        images: Vec<f32>,
+        targets: Vec<f32>,
+        batch: usize,
+    ) -> candle_core::Result<(f64, Weights)> {
+        let count = targets.len() / OUTPUTS;
+        let shape = (count, self.window, self.window, 1);
+        let images = Tensor::from_vec(images, shape, &Device::Cpu)?;
+        let targets = Tensor::from_vec(targets, (count, 1, 1, OUTPUTS), &Device::Cpu)?;
+        let weights: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
+        let errors = (self.architecture.forward(&weights, &images)? - targets)?;
+        let squares = errors.sqr()?.sum_all()?;
+        let mean = (&squares / (batch * OUTPUTS) as f64)?;
+        let gradients = mean.backward()?;
+        let gradient = weights.iter().map(|weights| match gradients.get(weights) {
+            Some(gradient) => gradient.flatten_all()?.to_vec1(),
+            None => Ok(vec![0.0; weights.elem_count()]),
+        });
+        let gradient = gradient.collect::<candle_core::Result<_>>()?;
+        Ok((f64::from(squares.to_scalar::<f32>()?), gradient))
+    }
+
+    /// The ensemble of the best weights, with what is left of the validation error beside the spread.
+    fn finish(&self, states: Vec<State>) -> Result<Trained> {
+        let recipe = self.recipe;
+        let description = Description {
+            schema_version: SCHEMA_VERSION,
+            seed: recipe.seed,
+            window_px: self.window,
+            target_scale_pm: self.scale,
+            residual_pm: [0.0; 2],
+            normalisation: Normalisation::Image,
+            validation_rms_pm: states.iter().map(State::best_rms).collect(),
+            model: recipe.model.clone(),
+            training: recipe.training.clone(),
+            subimages: recipe.subimages.clone(),
+            provenance: None,
+        };
+        let (networks, histories) = states.into_iter().map(|s| (s.best, s.history)).unzip();
+        let mut regressor = Regressor::new(description, self.architecture.clone(), networks)?;
+        let predicted = regressor.predict_patches(self.validation.subimages.view())?;
+        regressor.description.residual_pm = residual(&predicted, self.validation);
+        Ok(Trained {
+            regressor,
+            histories,
+        })
+    }
+}
+
+/// Root of the mean squared error less the mean squared spread, by component [pm]; 0 where the spread explains it all.
+fn residual(predicted: &Ensemble, samples: &Samples) -> [f64; 2] {
+    std::array::from_fn(|c| {
+        let (mean, spread) = (predicted.mean.column(c), predicted.spread.column(c));
+        let terms = mean.iter().zip(&spread).zip(samples.targets.column(c));
+        let excess = terms.map(|((mean, spread), &target)| {
+            (mean - f64::from(target)).powi(2) - if spread.is_nan() { 0.0 } else { spread.powi(2) }
+        });
+        (excess.sum::<f64>() / samples.count() as f64)
+            .max(0.0)
+            .sqrt()
+    })
+}
+
+fn compute(error: candle_core::Error) -> Error {
+    Error::compute("training the network")(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::gaussian_samples;
+    use super::super::settings::Mode;
+    use super::*;
+
+    const SUBIMAGES: SubimageSettings = SubimageSettings {
+        mode: Mode::CentredB,
+        window_angstrom: 6.0,
+        sampling_angstrom: 0.5,
+        stride_angstrom: None,
+    };
+
+    fn settings() -> (ModelSettings, TrainingSettings) {
+        let model = ModelSettings {
+            blocks: vec![vec![4], vec![6]],
+            hidden: 8,
+        };
+        let training = TrainingSettings {
+            epochs: 4,
+            batch: 20,
+            ensemble: 2,
+            ..TrainingSettings::default()
+        };
+        (model, training)
+    }
+
+    fn trained(checkpoint: Option<&Path>) -> Trained {
+        let (model, training) = settings();
+        let recipe = Recipe {
+            seed: 3,
+            model: &model,
+            training: &training,
+            subimages: &SUBIMAGES,
+            start: None,
+        };
+        let (samples, validation) = (
+            gaussian_samples(70, &SUBIMAGES, 1),
+            gaussian_samples(30, &SUBIMAGES, 2),
+        );
+        train(
+            &recipe,
+            &samples,
+            &validation,
+            checkpoint,
+            &Reporter::quiet(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_number_of_threads_changes_no_bit() {
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .unwrap();
+            pool.install(|| trained(None))
+        };
+        let (one, three) = (with(1), with(3));
+        assert_eq!(one.regressor.networks, three.regressor.networks);
+        assert_eq!(one.history_csv(), three.history_csv());
+        assert_ne!(one.regressor.networks[0], one.regressor.networks[1]);
+    }
+
+    #[test]
+    fn a_training_that_was_stopped_goes_on_as_if_it_had_not_been() {
+        let straight = trained(None);
+        let folder = tempfile::tempdir().unwrap();
+        let (model, training) = settings();
+        let recipe = Recipe {
+            seed: 3,
+            model: &model,
+            training: &training,
+            subimages: &SUBIMAGES,
+            start: None,
+        };
+        let (samples, validation) = (
+            gaussian_samples(70, &SUBIMAGES, 1),
+            gaussian_samples(30, &SUBIMAGES, 2),
+        );
+        let run = Run::new(&recipe, &samples, &validation).unwrap();
+        let checkpoint = Checkpoint::new(folder.path(), run.fingerprint());
+        let stopped = run
+            .network(0, 2, Some(&checkpoint), &ProgressBar::hidden())
+            .unwrap();
+        let kept = checkpoint.load(0, &run.architecture).unwrap().unwrap();
+        assert_eq!(stopped, kept);
+        assert_ne!(stopped.best, straight.regressor.networks[0]);
+        let resumed = trained(Some(folder.path()));
+        assert_eq!(resumed.regressor.networks, straight.regressor.networks);
+        assert_eq!(resumed.histories, straight.histories);
+        assert_eq!(
+            resumed.regressor.description,
+            straight.regressor.description
+        );
+        let files = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(
+            files, 4,
+            "one record and one file of tensors for each network"
+        );
+    }
+
+    #[test]
+    fn a_checkpoint_of_another_training_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        trained(Some(folder.path()));
+        let (model, mut training) = settings();
+        training.learning_rate *= 2.0;
+        let recipe = Recipe {
+            seed: 3,
+            model: &model,
+            training: &training,
+            subimages: &SUBIMAGES,
+            start: None,
+        };
+        let samples = gaussian_samples(70, &SUBIMAGES, 1);
+        let quiet = Reporter::quiet();
+        let error = train(&recipe, &samples, &samples, Some(folder.path()), &quiet).unwrap_err();
+        assert!(
+            error.to_string().contains("other settings or samples"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn samples_that_do_not_fit_are_refused() {
+        let (model, training) = settings();
+        let recipe = Recipe {
+            seed: 3,
+            model: &model,
+            training: &training,
+            subimages: &SUBIMAGES,
+            start: None,
+        };
+        let mut samples = gaussian_samples(10, &SUBIMAGES, 1);
+        let quiet = Reporter::quiet();
+        let empty = gaussian_samples(0, &SUBIMAGES, 1);
+        let error = train(&recipe, &samples, &empty, None, &quiet)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "the validation samples: got none; needed: at least one"
+        );
+        samples.targets[(3, 1)] = f32::NAN;
+        let error = train(&recipe, &samples, &samples, None, &quiet)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("not finite"), "{error}");
+    }
+}
