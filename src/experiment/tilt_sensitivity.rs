@@ -10,6 +10,7 @@ use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::template::SimulationTemplate;
 use crate::acquisition::{Acquisition, Border};
 use crate::column::{self, ColumnMap, ColumnSettings};
 use crate::crystal::{Specimen, Sublattice, Truth};
@@ -18,6 +19,7 @@ use crate::image::Image;
 use crate::neighbours::{Neighbours, Point};
 use crate::progress::Reporter;
 use crate::settings::Source;
+use crate::simulation::SimulationSettings;
 use crate::units::PM_PER_ANGSTROM;
 
 /// The `[tilt_sensitivity]` section.
@@ -103,6 +105,21 @@ impl TiltSensitivity {
             }
         }
         tilts
+    }
+
+    /// The simulations, one per specimen, named `prefix` + specimen.
+    #[must_use]
+    pub fn simulations(
+        &self,
+        seed: u64,
+        template: &SimulationTemplate,
+        prefix: &str,
+    ) -> Vec<(String, SimulationSettings)> {
+        let tilts: Vec<[f64; 2]> = self.tilts().into_iter().map(Tilt::vector).collect();
+        let simulation = |(name, specimen): (&String, &Specimen)| {
+            (format!("{prefix}{name}"), template.with(seed, specimen, tilts.clone(), None))
+        };
+        self.specimens.iter().map(simulation).collect()
     }
 
     /// Measures one ideal frame at every source size, `[fwhm]`.

@@ -1,0 +1,141 @@
+//! Maps as files: the `columns` command, and what it shares with `predict`.
+
+use std::path::Path;
+
+use super::comparison::Comparison;
+use crate::column::{self, COLUMNS_HEADER, ColumnMap, ColumnSettings, columns_csv};
+use crate::crystal::polarization::PolarVector;
+use crate::crystal::{Sublattice, Truth};
+use crate::error::{Error, Result};
+use crate::figure::histogram::displacement_histograms;
+use crate::image::Image;
+use crate::neighbours::{Neighbours, Point};
+use crate::progress::Reporter;
+use crate::provenance::Provenance;
+use crate::storage::micrograph;
+use crate::storage::output::{OutputFolder, write_file};
+use crate::storage::polarization::{MapGrid, write_polarization};
+use crate::storage::tables;
+
+/// Measured and true columns closer than this part of a cell are the same.
+const SAME_COLUMN: f64 = 0.35;
+
+/// How an image file is read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reading {
+    /// Pixel size in place of the file's own [Å].
+    pub sampling: Option<f64>,
+    /// Which signal of the file.
+    pub signal: Option<String>,
+    /// Which frame of a stack, counting from 0.
+    pub frame: usize,
+}
+
+/// Opens one image, says what was chosen, and notes it in the provenance.
+///
+/// # Errors
+/// A file that cannot be read, a frame that is not there, no calibration.
+pub(super) fn open_image(
+    path: &Path,
+    reading: &Reading,
+    provenance: &mut Provenance,
+    reporter: &Reporter,
+) -> Result<(Image, Option<Truth>)> {
+    if let Some(sampling) = reading.sampling.filter(|s| !(0.001..=10.0).contains(s)) {
+        let allowed = "0.001 to 10 Å per pixel (Å, not nm or pm)".to_owned();
+        return Err(Error::Setting { place: "--sampling".to_owned(), got: sampling.to_string(), allowed });
+    }
+    let micrograph = micrograph::open(path, reading.signal.as_deref())?;
+    for notice in &micrograph.notices {
+        reporter.say(notice);
+    }
+    if micrograph.frames > 1 {
+        let label = micrograph.label(reading.frame);
+        reporter.say(format!("frame {} of {}: {label}; --frame chooses another", reading.frame, micrograph.frames));
+    }
+    let image = micrograph.image(reading.frame, reading.sampling)?;
+    provenance.add_input(path)?;
+    Ok((image, micrograph.truth))
+}
+
+/// Finds and fits the columns of an image file and writes the map to the folder `output`.
+///
+/// # Errors
+/// An image that cannot be read or shows no columns, a finished `output` without `force`.
+pub fn map_columns(path: &Path, reading: &Reading, output: &Path, force: bool, reporter: &Reporter) -> Result<()> {
+    let settings = ColumnSettings::default();
+    let text = toml::to_string(&settings).unwrap_or_default();
+    let mut provenance = Provenance::start("columns", text, None);
+    crate::storage::output::refuse_existing(output, force)?;
+    let (image, truth) = open_image(path, reading, &mut provenance, reporter)?;
+    let map = column::measure(&image, &settings, reporter)?;
+    let files = MapFiles {
+        title: "Polar displacement from the column fit",
+        image: &image,
+        vectors: &map.vectors,
+        truth: truth.as_ref(),
+        columns: Some(&map),
+        provenance: &provenance,
+    };
+    files.write(output, force, reporter)
+}
+
+/// A map and what goes with it into a folder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MapFiles<'a> {
+    /// Over the figures.
+    pub(super) title: &'a str,
+    /// The image.
+    pub(super) image: &'a Image,
+    /// The map.
+    pub(super) vectors: &'a [PolarVector],
+    /// The truth, of simulated images.
+    pub(super) truth: Option<&'a Truth>,
+    /// The columns, if they were fitted.
+    pub(super) columns: Option<&'a ColumnMap>,
+    /// Birth certificate.
+    pub(super) provenance: &'a Provenance,
+}
+
+impl MapFiles<'_> {
+    /// Writes tables, `polarization.hspy`, figures and provenance; the folder appears whole.
+    ///
+    /// # Errors
+    /// A finished `output` without `force`, or a disk that refuses.
+    pub(super) fn write(&self, output: &Path, force: bool, reporter: &Reporter) -> Result<()> {
+        let folder = OutputFolder::create(output, force)?;
+        let here = folder.partial();
+        let provenance = self.provenance.finished();
+        tables::write_polarization(&here.join("polarization.csv"), self.vectors)?;
+        let grid = MapGrid::nearest(self.vectors, self.pitch())?;
+        write_polarization(&here.join("polarization.hspy"), self.vectors, &grid, &provenance, true)?;
+        if let Some(map) = self.columns {
+            let header: Vec<&str> = COLUMNS_HEADER.split(',').collect();
+            tables::write_table(&here.join("columns.csv"), &header, columns_csv(map))?;
+            let of = |sublattice| map.of(sublattice).map(|column| column.position).collect::<Vec<Point>>();
+            columns_figure(self.image, &of(Sublattice::A), &of(Sublattice::B), "Atom columns").save(here, "columns", true)?;
+            write_file(&here.join("summary.txt"), map.summary().as_bytes())?;
+        }
+        self.arrows().save(here, "polarization", true)?;
+        displacement_histograms(self.title, self.vectors).save(here, "histogram", true)?;
+        if let Some(truth) = self.truth {
+            let comparison = Comparison::new(self.vectors, truth, SAME_COLUMN * self.pitch());
+            if !comparison.is_empty() {
+                reporter.say(comparison.line());
+                write_file(&here.join("truth.txt"), comparison.line().as_bytes())?;
+            }
+        }
+        write_file(&here.join("provenance.toml"), provenance.to_toml().as_bytes())?;
+        folder.finish()
+    }
+
+    /// Distance of neighbouring vectors: the median to the nearest [Å].
+    fn pitch(&self) -> f64 {
+        let positions: Vec<Point> = self.vectors.iter().map(|vector| vector.position).collect();
+        let tree = Neighbours::new(&positions);
+        let mut distances: Vec<f64> =
+            positions.iter().filter_map(|&p| tree.nearest(p, 2).get(1).map(|(_, distance)| *distance)).collect();
+        distances.sort_by(f64::total_cmp);
+        distances.get(distances.len() / 2).copied().unwrap_or(1.0)
+    }
+}

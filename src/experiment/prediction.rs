@@ -1,0 +1,53 @@
+//! The `predict` command: a network's map of an image, at its columns or on a dense grid.
+
+use std::path::Path;
+
+use super::mapping::{MapFiles, Reading, open_image};
+use crate::column::{self, ColumnSettings};
+use crate::crystal::Sublattice;
+use crate::error::Result;
+use crate::network::{Mode, Regressor};
+use crate::progress::Reporter;
+use crate::provenance::Provenance;
+
+/// Distance of neighbouring predictions of a dense map, as a part of the window, where nothing else is known.
+const DENSE_STRIDE: f64 = 0.125;
+
+/// Predicts the map of an image with the network in `model` and writes it to the folder `output`.
+///
+/// # Errors
+/// A model or an image that cannot be read, an image in which no columns are found (unless `dense`), a finished `output`
+/// without `force`.
+pub fn predict(
+    model: &Path,
+    image: &Path,
+    reading: &Reading,
+    dense: bool,
+    output: &Path,
+    force: bool,
+    reporter: &Reporter,
+) -> Result<()> {
+    let regressor = Regressor::load(model)?;
+    let mut provenance = Provenance::start("predict", regressor.description().to_toml(), None);
+    provenance.add_input(&model.join("model.toml"))?;
+    let (picture, truth) = open_image(image, reading, &mut provenance, reporter)?;
+    let subimages = &regressor.description().subimages;
+    let vectors = if dense || subimages.mode == Mode::Grid {
+        let stride = subimages.stride_angstrom.unwrap_or(subimages.window_angstrom * DENSE_STRIDE);
+        regressor.predict_map(&picture, stride)?
+    } else {
+        let map = column::measure(&picture, &ColumnSettings::default(), reporter)?;
+        let sublattice = if subimages.mode == Mode::CentredA { Sublattice::A } else { Sublattice::B };
+        let points: Vec<_> = map.of(sublattice).filter(|column| column.flags == 0).map(|c| c.position).collect();
+        regressor.predict_at(&picture, &points)?
+    };
+    let files = MapFiles {
+        title: "Polar displacement from the network",
+        image: &picture,
+        vectors: &vectors,
+        truth: truth.as_ref(),
+        columns: None,
+        provenance: &provenance,
+    };
+    files.write(output, force, reporter)
+}
