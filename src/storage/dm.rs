@@ -30,16 +30,20 @@ pub(super) fn open(path: &Path, signal: Option<&str>) -> Result<Micrograph> {
     let file = DmFile::read(path)?;
     let images = images(&file);
     if images.is_empty() {
-        return Err(Error::data(path, "ImageList", "no image", "a file with an image"));
+        return Err(Error::data(
+            path,
+            "ImageList",
+            "no image",
+            "a file with an image",
+        ));
     }
     let summaries: Vec<SignalSummary> = images.iter().map(DmImage::summary).collect();
     let thumbnails = thumbnails(&file);
-    let is_thumbnail = |image: &DmImage| thumbnails.contains(&(image.index as u64)) && images.len() > 1;
-    let chosen = match signal {
-        Some(_) => choose(path, signal, &summaries, |_| None)?,
-        // The image proper is the last one that is not the thumbnail.
-        None => choose(path, None, &summaries, |i| (!is_thumbnail(&images[i])).then_some(i))?,
-    };
+    let is_thumbnail =
+        |image: &DmImage| thumbnails.contains(&(image.index as u64)) && images.len() > 1;
+    // The image proper is the last one that is not the thumbnail.
+    let rank = |index: usize| (!is_thumbnail(&images[index])).then_some(index);
+    let chosen = choose(path, signal, &summaries, rank)?;
     let image = &images[chosen];
     let mut notices = Vec::new();
     let others = images.iter().filter(|other| !is_thumbnail(other)).count();
@@ -61,18 +65,33 @@ fn micrograph(
         Error::data(path, format!("{place}/ImageData/{what}"), got, allowed)
     };
     let sample = image.sample.map_err(|number| {
-        wrong("DataType", format!("{number}"), "a real or colour image (not complex, not binary)".into())
+        wrong(
+            "DataType",
+            format!("{number}"),
+            "a real or colour image (not complex, not binary)".into(),
+        )
     })?;
     let [cols, rows, stack @ ..] = image.dimensions.as_slice() else {
-        return Err(wrong("Dimensions", format!("{} of them", image.dimensions.len()), "two or more".into()));
+        return Err(wrong(
+            "Dimensions",
+            format!("{} of them", image.dimensions.len()),
+            "two or more".into(),
+        ));
     };
-    let count = image.dimensions.iter().try_fold(1u64, |product, &size| product.checked_mul(size));
+    let count = image
+        .dimensions
+        .iter()
+        .try_fold(1u64, |product, &size| product.checked_mul(size));
     let needed = count.and_then(|count| count.checked_mul(sample.bytes() as u64));
     let held = image.data.count * image.data.sample.bytes() as u64;
     if needed.is_none_or(|needed| needed == 0 || needed > held) {
         return Err(wrong(
             "Dimensions",
-            format!("{:?} pixels of {} bytes over {held} bytes of data", image.dimensions, sample.bytes()),
+            format!(
+                "{:?} pixels of {} bytes over {held} bytes of data",
+                image.dimensions,
+                sample.bytes()
+            ),
             "sizes that the data fill".into(),
         ));
     }
@@ -84,7 +103,9 @@ fn micrograph(
         format: if file.version == 3 { "dm3" } else { "dm4" },
         frames,
         shape: [*rows as usize, *cols as usize],
-        sampling: pixel_size(y.0, &y.1).zip(pixel_size(x.0, &x.1)).map(|(y, x)| [y, x]),
+        sampling: pixel_size(y.0, &y.1)
+            .zip(pixel_size(x.0, &x.1))
+            .map(|(y, x)| [y, x]),
         truth: None,
         signals,
         notices,
@@ -102,7 +123,12 @@ impl DmImage {
         SignalSummary {
             name: self.index.to_string(),
             title: self.title.clone(),
-            shape: self.dimensions.iter().rev().map(|&size| size as usize).collect(),
+            shape: self
+                .dimensions
+                .iter()
+                .rev()
+                .map(|&size| size as usize)
+                .collect(),
             is_image: self.sample.is_ok() && self.dimensions.len() >= 2,
         }
     }
@@ -110,7 +136,9 @@ impl DmImage {
 
 fn images(file: &DmFile) -> Vec<DmImage> {
     let list = file.root.at("ImageList").map_or(&[][..], Tag::children);
-    (0..list.len()).filter_map(|index| image(file, index)).collect()
+    (0..list.len())
+        .filter_map(|index| image(file, index))
+        .collect()
 }
 
 fn image(file: &DmFile, index: usize) -> Option<DmImage> {
@@ -130,7 +158,10 @@ fn image(file: &DmFile, index: usize) -> Option<DmImage> {
     let calibration = |axis: usize| {
         let place = format!("{data}/Calibrations/Dimension/[{axis}]");
         let scale = file.root.number(&format!("{place}/Scale")).unwrap_or(0.0);
-        (scale, file.text(&format!("{place}/Units")).unwrap_or_default())
+        (
+            scale,
+            file.text(&format!("{place}/Units")).unwrap_or_default(),
+        )
     };
     Some(DmImage {
         index,

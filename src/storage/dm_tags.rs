@@ -127,9 +127,19 @@ impl DmFile {
             .as_chunks()
             .0
             .iter()
-            .map(|&unit| if self.little { u16::from_le_bytes(unit) } else { u16::from_be_bytes(unit) })
+            .map(|&unit| {
+                if self.little {
+                    u16::from_le_bytes(unit)
+                } else {
+                    u16::from_be_bytes(unit)
+                }
+            })
             .collect();
-        Some(String::from_utf16_lossy(&units).trim_end_matches('\0').to_owned())
+        Some(
+            String::from_utf16_lossy(&units)
+                .trim_end_matches('\0')
+                .to_owned(),
+        )
     }
 }
 
@@ -162,14 +172,20 @@ impl Reader<'_> {
             return Err(self.wrong(
                 "header",
                 format!("a file of {} bytes", self.length),
-                format!("at least the {declared} bytes that the header tells (the file is truncated)"),
+                format!(
+                    "at least the {declared} bytes that the header tells (the file is truncated)"
+                ),
             ));
         }
         self.little = match self.long("header")? {
             0 => false,
             1 => true,
             other => {
-                return Err(self.wrong("header", format!("byte order {other}"), "0 (big) or 1 (little)"));
+                return Err(self.wrong(
+                    "header",
+                    format!("byte order {other}"),
+                    "0 (big) or 1 (little)",
+                ));
             }
         };
         Ok(version)
@@ -247,7 +263,11 @@ impl Reader<'_> {
                 20 => self.group(&below, depth + 1)?,
                 21 => self.value(&below)?,
                 other => {
-                    return Err(self.wrong(&below, format!("kind {other}"), "20 (group) or 21 (value)"));
+                    return Err(self.wrong(
+                        &below,
+                        format!("kind {other}"),
+                        "20 (group) or 21 (value)",
+                    ));
                 }
             };
             children.push((name, tag));
@@ -292,13 +312,21 @@ impl Reader<'_> {
                 let sample = self.sample(kind, tag)?;
                 let offset = self.position;
                 self.skip(count.saturating_mul(sample.bytes() as u64), tag)?;
-                Ok(Tag::Array(DataArray { offset, sample, count }))
+                Ok(Tag::Array(DataArray {
+                    offset,
+                    sample,
+                    count,
+                }))
             }
             &[kind] => {
                 let sample = self.sample(kind, tag)?;
                 self.number(sample, tag)
             }
-            other => Err(self.wrong(tag, format!("type {other:?}"), "a number, text, structure or array")),
+            other => Err(self.wrong(
+                tag,
+                format!("type {other:?}"),
+                "a number, text, structure or array",
+            )),
         }
     }
 
@@ -309,7 +337,9 @@ impl Reader<'_> {
             .as_chunks::<2>()
             .0
             .iter()
-            .try_fold(0, |sum, &[_, kind]| Ok(sum + self.sample(kind, tag)?.bytes() as u64))
+            .try_fold(0, |sum, &[_, kind]| {
+                Ok(sum + self.sample(kind, tag)?.bytes() as u64)
+            })
     }
 
     fn sample(&self, kind: u64, tag: &str) -> Result<Sample> {
@@ -324,7 +354,9 @@ impl Reader<'_> {
             9 | 10 => Sample::I8,
             11 => Sample::I64,
             12 => Sample::U64,
-            other => return Err(self.wrong(tag, format!("type {other}"), "a number type, 2 to 12")),
+            other => {
+                return Err(self.wrong(tag, format!("type {other}"), "a number type, 2 to 12"));
+            }
         })
     }
 
@@ -333,20 +365,42 @@ impl Reader<'_> {
             // Calibrations are given in f32 or f64 and must not lose digits on the way.
             Sample::F64 => {
                 let bytes = self.bytes(tag)?;
-                if self.little { f64::from_le_bytes(bytes) } else { f64::from_be_bytes(bytes) }
+                if self.little {
+                    f64::from_le_bytes(bytes)
+                } else {
+                    f64::from_be_bytes(bytes)
+                }
             }
             Sample::I64 | Sample::U64 => {
                 let bytes = self.bytes(tag)?;
-                (if self.little { i64::from_le_bytes(bytes) } else { i64::from_be_bytes(bytes) }) as f64
+                (if self.little {
+                    i64::from_le_bytes(bytes)
+                } else {
+                    i64::from_be_bytes(bytes)
+                }) as f64
             }
             Sample::U32 | Sample::I32 => {
                 let bytes = self.bytes(tag)?;
-                let bits = if self.little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) };
-                if sample == Sample::I32 { f64::from(bits as i32) } else { f64::from(bits) }
+                let bits = if self.little {
+                    u32::from_le_bytes(bytes)
+                } else {
+                    u32::from_be_bytes(bytes)
+                };
+                if sample == Sample::I32 {
+                    f64::from(bits as i32)
+                } else {
+                    f64::from(bits)
+                }
             }
-            Sample::F32 | Sample::Bgra => f64::from(sample.decode(&self.bytes::<4>(tag)?, self.little)[0]),
-            Sample::I16 | Sample::U16 => f64::from(sample.decode(&self.bytes::<2>(tag)?, self.little)[0]),
-            Sample::I8 | Sample::U8 => f64::from(sample.decode(&self.bytes::<1>(tag)?, self.little)[0]),
+            Sample::F32 | Sample::Bgra => {
+                f64::from(sample.decode(&self.bytes::<4>(tag)?, self.little)[0])
+            }
+            Sample::I16 | Sample::U16 => {
+                f64::from(sample.decode(&self.bytes::<2>(tag)?, self.little)[0])
+            }
+            Sample::I8 | Sample::U8 => {
+                f64::from(sample.decode(&self.bytes::<1>(tag)?, self.little)[0])
+            }
         };
         Ok(Tag::Number(number))
     }

@@ -6,7 +6,6 @@
 
 use std::path::{Path, PathBuf};
 
-use hdf5::file::FileCloseDegree;
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 use hdf5::{Dataset, H5Type, LocationType};
 use ndarray::{ArrayView, Dimension};
@@ -43,7 +42,8 @@ pub(super) fn open(path: &Path) -> Result<Node> {
 }
 
 fn as_group(file: &hdf5::File, path: &Path) -> Result<hdf5::Group> {
-    file.group("/").map_err(|error| read_error(path, "/", &error))
+    file.group("/")
+        .map_err(|error| read_error(path, "/", &error))
 }
 
 /// A file being written under a temporary name.
@@ -60,7 +60,6 @@ impl Sink {
         hdf5::silence_errors(true);
         let output = OutputFile::create(path, force)?;
         let file = hdf5::File::with_options()
-            .with_fapl(|list| list.fclose_degree(FileCloseDegree::Strong))
             .with_fcpl(|list| list.obj_track_times(false))
             .create(output.temporary())
             .map_err(|error| write_error(path, "/", &error))?;
@@ -81,24 +80,29 @@ impl Sink {
         &self.root
     }
 
+    /// Brings everything to the disk, as far as the library is concerned.
+    pub(super) fn flush(&self) -> Result<()> {
+        self.file
+            .flush()
+            .map_err(|error| self.root.write_error("", &error))
+    }
+
     /// Flushes, closes and gives the file its name; on failure nothing is left behind.
+    ///
+    /// All groups and data sets of the file must be closed before: the library crashes on closing what belongs to a file that
+    /// it failed to close.
     pub(super) fn finish(self) -> Result<()> {
+        self.flush()?;
         let Self { root, file, output } = self;
         let path = root.path.clone();
         drop(root);
-        file.flush()
-            .and_then(|()| file.close())
+        file.close()
             .map_err(|error| write_error(&path, "/", &error))?;
         output.finish()
     }
 }
 
 impl Node {
-    /// Path of the file.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Full name of a child, or of the group itself for `""`.
     pub(super) fn place(&self, child: &str) -> String {
         if child.is_empty() {
@@ -162,7 +166,7 @@ impl Node {
     }
 
     /// Writes an array as a contiguous data set.
-    pub(super) fn write<T: H5Type, D: Dimension>(
+    pub(super) fn write<T: H5Type + Clone, D: Dimension>(
         &self,
         name: &str,
         array: ArrayView<'_, T, D>,
@@ -177,7 +181,7 @@ impl Node {
     }
 
     /// Writes an array as a chunked, compressed data set.
-    pub(super) fn write_compressed<T: H5Type, D: Dimension>(
+    pub(super) fn write_compressed<T: H5Type + Clone, D: Dimension>(
         &self,
         name: &str,
         array: ArrayView<'_, T, D>,
@@ -309,7 +313,10 @@ impl Node {
             Some(bytes) if bytes <= held.saturating_mul(MAX_COMPRESSION) => Ok(()),
             _ => Err(self.wrong(
                 name,
-                format!("shape {:?} of {item} bytes each in a file of {held} bytes", dataset.shape()),
+                format!(
+                    "shape {:?} of {item} bytes each in a file of {held} bytes",
+                    dataset.shape()
+                ),
                 "a shape that the file can hold",
             )),
         }
@@ -364,12 +371,20 @@ impl Node {
 pub(super) fn text_attribute(location: &hdf5::Location, name: &str) -> Option<String> {
     let attribute = location.attr(name).ok()?;
     let text = match attribute.dtype().ok()?.to_descriptor().ok()? {
-        TypeDescriptor::VarLenUnicode => {
-            lossy(attribute.read_raw::<VarLenUnicode>().ok()?.first()?.as_bytes())
-        }
-        TypeDescriptor::VarLenAscii => {
-            lossy(attribute.read_raw::<VarLenAscii>().ok()?.first()?.as_bytes())
-        }
+        TypeDescriptor::VarLenUnicode => lossy(
+            attribute
+                .read_raw::<VarLenUnicode>()
+                .ok()?
+                .first()?
+                .as_bytes(),
+        ),
+        TypeDescriptor::VarLenAscii => lossy(
+            attribute
+                .read_raw::<VarLenAscii>()
+                .ok()?
+                .first()?
+                .as_bytes(),
+        ),
         TypeDescriptor::FixedAscii(_) => {
             type Fixed = FixedAscii<FIXED_TEXT_BYTES>;
             lossy(attribute.read_raw::<Fixed>().ok()?.first()?.as_bytes())

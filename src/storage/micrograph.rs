@@ -96,8 +96,14 @@ pub(super) fn choose<R: PartialOrd>(
             best = Some((index, rank));
         }
     }
-    best.map(|(index, _)| index)
-        .ok_or_else(|| Error::data(path, "signals", listing(), "at least one image of real numbers"))
+    best.map(|(index, _)| index).ok_or_else(|| {
+        Error::data(
+            path,
+            "signals",
+            listing(),
+            "at least one image of real numbers",
+        )
+    })
 }
 
 /// Whether a signal's full name is meant: exactly, without its outer slashes, by its group, or by the last name of that.
@@ -112,7 +118,11 @@ pub(super) fn counted(frames: usize) -> Vec<Vec<String>> {
     if frames == 1 {
         return Vec::new();
     }
-    vec![(1..=frames).map(|frame| format!("frame {frame} of {frames}")).collect()]
+    vec![
+        (1..=frames)
+            .map(|frame| format!("frame {frame} of {frames}"))
+            .collect(),
+    ]
 }
 
 /// Opens a micrograph; `signal` is an HDF5 path or a dm image index where a file holds several.
@@ -159,11 +169,19 @@ pub(super) fn sniff(path: &Path) -> Result<Kind> {
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Ok(Kind::Npy),
         head if head.starts_with(hdf::MAGIC) => Ok(Kind::Hdf5),
         [0, 0, 0, 3 | 4, ..] => Ok(Kind::Dm),
-        [] => Err(Error::data(path, "byte 0", "an empty file", "an image file")),
+        [] => Err(Error::data(
+            path,
+            "byte 0",
+            "an empty file",
+            "an image file",
+        )),
         other => Err(Error::data(
             path,
             "byte 0",
-            format!("the bytes {:02x?}, no known image format", &other[..other.len().min(8)]),
+            format!(
+                "the bytes {:02x?}, no known image format",
+                &other[..other.len().min(8)]
+            ),
             "dm3, dm4, hspy or another HDF5 file, tif, npy, png",
         )),
     }
@@ -234,7 +252,12 @@ impl Micrograph {
                 });
             }
             None => self.sampling.ok_or_else(|| {
-                Error::data(&self.path, "pixel size", "no calibration", "--sampling Å/px")
+                Error::data(
+                    &self.path,
+                    "pixel size",
+                    "no calibration",
+                    "--sampling Å/px",
+                )
             })?,
         };
         Ok(Image {

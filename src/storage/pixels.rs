@@ -83,7 +83,13 @@ impl Sample {
                     .as_chunks()
                     .0
                     .iter()
-                    .map(|&b| (if little { <$kind>::from_le_bytes(b) } else { <$kind>::from_be_bytes(b) }) as f32)
+                    .map(|&b| {
+                        (if little {
+                            <$kind>::from_le_bytes(b)
+                        } else {
+                            <$kind>::from_be_bytes(b)
+                        }) as f32
+                    })
                     .collect()
             };
         }
@@ -116,7 +122,12 @@ pub(super) fn luminance(colour: [f64; 3]) -> f32 {
 
 impl Pixels {
     /// Reads frame `index` of `shape` `(rows, cols)`.
-    pub(super) fn frame(&self, path: &Path, index: usize, shape: [usize; 2]) -> Result<Array2<f32>> {
+    pub(super) fn frame(
+        &self,
+        path: &Path,
+        index: usize,
+        shape: [usize; 2],
+    ) -> Result<Array2<f32>> {
         match self {
             Self::Held(frames) => Ok(frames.index_axis(Axis(0), index).to_owned()),
             Self::Plain(plain) => plain.frame(path, index, shape),
@@ -134,7 +145,8 @@ impl PlainPixels {
         file.seek(SeekFrom::Start(offset))
             .map_err(Error::io("read", path))?;
         let mut bytes = vec![0; length];
-        file.read_exact(&mut bytes).map_err(Error::io("read", path))?;
+        file.read_exact(&mut bytes)
+            .map_err(Error::io("read", path))?;
         to_image(path, shape, self.sample.decode(&bytes, self.little))
     }
 }

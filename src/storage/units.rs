@@ -2,10 +2,35 @@
 
 /// Spellings of lengths that mean ångströms, and of others with their length in Å.
 const LENGTHS: [(&[&str], f64); 6] = [
-    (&["Å", "\u{212b}", "A", "Ang", "angstrom", "Angstrom", "ångström", "Ångström", "angstroms"], 1.0),
+    (
+        &[
+            "Å",
+            "\u{212b}",
+            "A",
+            "Ang",
+            "angstrom",
+            "Angstrom",
+            "ångström",
+            "Ångström",
+            "angstroms",
+        ],
+        1.0,
+    ),
     (&["nm", "nanometer", "nanometre", "nanometers"], 10.0),
     (&["pm", "picometer", "picometre"], 0.01),
-    (&["µm", "μm", "um", "micron", "microns", "\\u00B5m", "micrometer", "micrometre"], 1e4),
+    (
+        &[
+            "µm",
+            "μm",
+            "um",
+            "micron",
+            "microns",
+            "\\u00B5m",
+            "micrometer",
+            "micrometre",
+        ],
+        1e4,
+    ),
     (&["mm"], 1e7),
     (&["m", "meter", "metre"], 1e10),
 ];
@@ -31,7 +56,15 @@ mod tests {
 
     #[test]
     fn the_same_length_in_every_unit() {
-        for (scale, unit) in [(0.2, "nm"), (2.0, "Å"), (2.0, "A"), (200.0, "pm"), (2e-4, "µm"), (2e-4, "um"), (2e-10, "m")] {
+        for (scale, unit) in [
+            (0.2, "nm"),
+            (2.0, "Å"),
+            (2.0, "A"),
+            (200.0, "pm"),
+            (2e-4, "µm"),
+            (2e-4, "um"),
+            (2e-10, "m"),
+        ] {
             let size = pixel_size(scale, unit).unwrap();
             assert!((size - 2.0).abs() < 1e-12, "{scale} {unit} became {size} Å");
         }
