@@ -1,4 +1,18 @@
 //! Files: images and results in HDF5, foreign image formats, results that appear whole. HDF5 is used only here.
 
+pub mod dataset;
+mod dm;
+mod dm_tags;
+mod hdf;
+mod hdf_signals;
+pub mod hspy;
+pub mod info;
+pub mod micrograph;
 pub mod output;
 pub mod parts;
+mod pixels;
+pub mod polarization;
+mod raster;
+mod records;
+pub mod tables;
+mod units;

@@ -1,0 +1,246 @@
+//! What is in a file or a folder of results, in words and with units.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::dataset::{Dataset, Split};
+use super::hdf::{self, Node};
+use super::micrograph::{self, Kind, Micrograph};
+use super::records;
+use crate::error::{Error, Result};
+use crate::provenance::Provenance;
+
+/// Most frame labels that are listed.
+const MAX_LABELS: usize = 12;
+/// Longest file of a folder that is shown whole [bytes].
+const MAX_TEXT_BYTES: u64 = 1 << 20;
+
+/// Lines about a file: image, data set, polarization map, model or other folder of results.
+///
+/// # Errors
+/// The file cannot be read or is of no known kind.
+pub fn describe(path: &Path) -> Result<String> {
+    let mut text = format!("{}\n", path.display());
+    if path.is_dir() {
+        describe_folder(path, &mut text)?;
+        return Ok(text);
+    }
+    if micrograph::sniff(path)? == Kind::Hdf5 {
+        let root = hdf::open(path)?;
+        if root.has("subimages") && root.has("targets") {
+            describe_dataset(path, &mut text)?;
+        } else {
+            describe_micrograph(&micrograph::open(path, None)?, &mut text);
+            describe_ours(&root, &mut text)?;
+        }
+        if root.has("provenance") {
+            describe_provenance(&records::read_provenance(&root)?, &mut text);
+        }
+    } else {
+        describe_micrograph(&micrograph::open(path, None)?, &mut text);
+    }
+    Ok(text)
+}
+
+/// Adds a line `name: value`.
+fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    // Writing into a string cannot fail.
+    let _ = writeln!(text, "  {name:<14} {value}");
+}
+
+fn describe_micrograph(micrograph: &Micrograph, text: &mut String) {
+    line(text, "format", micrograph.format);
+    line(text, "title", &micrograph.title);
+    let [rows, cols] = micrograph.shape;
+    line(text, "image", format!("{cols} × {rows} px (x × y)"));
+    match micrograph.sampling {
+        Some([y, x]) => {
+            line(text, "pixel size", format!("{x:.6} × {y:.6} Å (x × y)"));
+            line(
+                text,
+                "field of view",
+                format!("{:.2} × {:.2} Å", x * cols as f64, y * rows as f64),
+            );
+        }
+        None => line(text, "pixel size", "not calibrated (give --sampling Å/px)"),
+    }
+    if micrograph.frames > 1 {
+        line(text, "frames", micrograph.frames);
+        for index in 0..micrograph.frames.min(MAX_LABELS) {
+            line(text, "", format!("{index}: {}", micrograph.label(index)));
+        }
+        if micrograph.frames > MAX_LABELS {
+            line(
+                text,
+                "",
+                format!("… {} more", micrograph.frames - MAX_LABELS),
+            );
+        }
+    } else if !micrograph.label(0).is_empty() {
+        line(text, "frame", micrograph.label(0));
+    }
+    if micrograph.signals.len() > 1 {
+        for signal in &micrograph.signals {
+            let shape: Vec<String> = signal.shape.iter().map(ToString::to_string).collect();
+            let kind = if signal.is_image { "" } else { ", no image" };
+            line(
+                text,
+                "signal",
+                format!(
+                    "{} {}{kind} `{}`",
+                    signal.name,
+                    shape.join(" × "),
+                    signal.title
+                ),
+            );
+        }
+    }
+    if let Some(truth) = &micrograph.truth {
+        line(
+            text,
+            "truth",
+            format!(
+                "{} A columns, {} B columns",
+                truth.a_columns.len(),
+                truth.b_columns.len()
+            ),
+        );
+    }
+}
+
+/// What our HDF5 files hold beside images.
+fn describe_ours(root: &Node, text: &mut String) -> Result<()> {
+    if root.has("structure") {
+        let structure = records::read_structure(root)?;
+        let [x, y, z] = structure.cell;
+        line(
+            text,
+            "structure",
+            format!(
+                "{} atoms in {x:.3} × {y:.3} × {z:.3} Å",
+                structure.positions.len()
+            ),
+        );
+    }
+    if root.has("cells/position") {
+        let cells = root.dataset("cells/position")?.shape();
+        line(
+            text,
+            "cells",
+            format!("{} polar displacements [pm]", cells.first().unwrap_or(&0)),
+        );
+    }
+    Ok(())
+}
+
+fn describe_dataset(path: &Path, text: &mut String) -> Result<()> {
+    let dataset = Dataset::open(path)?;
+    let info = &dataset.info;
+    line(text, "format", "training data set");
+    line(text, "mode", &info.mode);
+    line(
+        text,
+        "sub-images",
+        format!(
+            "{} of {} × {} px (x × y)",
+            dataset.len(),
+            info.shape[1],
+            info.shape[0]
+        ),
+    );
+    line(text, "window", format!("{} Å", info.window_angstrom));
+    line(text, "pixel size", format!("{} Å", info.sampling_angstrom));
+    for (name, part) in [
+        ("train", Split::Train),
+        ("validation", Split::Validation),
+        ("test", Split::Test),
+    ] {
+        line(text, name, dataset.indices(part).len());
+    }
+    let images: std::collections::BTreeSet<u32> = dataset.images().iter().copied().collect();
+    line(text, "images", images.len());
+    Ok(())
+}
+
+fn describe_provenance(provenance: &Provenance, text: &mut String) {
+    let version = format!("ferrostem {} ({})", provenance.version, provenance.commit);
+    line(
+        text,
+        "made by",
+        format!("{version}, `{}`", provenance.command),
+    );
+    if let Some(seed) = provenance.seed {
+        line(text, "seed", seed);
+    }
+    line(text, "threads", provenance.threads);
+    line(
+        text,
+        "took",
+        format!("{:.1} s", provenance.duration_seconds),
+    );
+    for input in &provenance.inputs {
+        line(
+            text,
+            "input",
+            format!("{} (BLAKE3 {})", input.path, input.blake3),
+        );
+    }
+    if !provenance.settings.trim().is_empty() {
+        line(text, "settings", "");
+        for setting in provenance.settings.lines() {
+            line(text, "", setting);
+        }
+    }
+}
+
+/// A folder of results: its TOML files in full, the names and sizes of the others.
+fn describe_folder(path: &Path, text: &mut String) -> Result<()> {
+    let entries = std::fs::read_dir(path).map_err(Error::io("read", path))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry.map_err(Error::io("read", path))?.file_name());
+    }
+    names.sort();
+    let known = ["model.toml", "provenance.toml"];
+    if !names
+        .iter()
+        .any(|name| known.iter().any(|known| name == known))
+    {
+        return Err(Error::data(
+            path,
+            "folder",
+            "neither of them",
+            "model.toml or provenance.toml in it",
+        ));
+    }
+    for name in &names {
+        let file = path.join(name);
+        let size = std::fs::metadata(&file)
+            .map_err(Error::io("read", &file))?
+            .len();
+        line(text, &name.to_string_lossy(), format!("{size} bytes"));
+    }
+    for name in known {
+        let file = path.join(name);
+        if !file.exists() {
+            continue;
+        }
+        let size = std::fs::metadata(&file)
+            .map_err(Error::io("read", &file))?
+            .len();
+        if size > MAX_TEXT_BYTES {
+            return Err(Error::data(
+                &file,
+                "whole file",
+                format!("{size} bytes"),
+                format!("at most {MAX_TEXT_BYTES}"),
+            ));
+        }
+        let content = std::fs::read_to_string(&file).map_err(Error::io("read", &file))?;
+        let _ = writeln!(text, "{name}:");
+        for content in content.lines() {
+            let _ = writeln!(text, "  {content}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! An image or a stack of images from whatever file a microscopist has.
+//!
+//! What a file is, its first bytes say, not its name. Sizes that a file claims are checked against the bytes it has before
+//! memory is asked for, so that a truncated or corrupt file gives an error with its place.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use ndarray::Array2;
+
+use super::hspy::Truth;
+use super::pixels::Pixels;
+use super::{dm, hdf, hdf_signals, raster};
+use crate::error::{Error, Result};
+use crate::image::Image;
+
+/// A micrograph: one frame or many, read when asked for.
+#[derive(Debug, Clone)]
+pub struct Micrograph {
+    /// The file.
+    pub path: PathBuf,
+    /// Title from the file, or its name.
+    pub title: String,
+    /// What kind of file it is: `dm3`, `dm4`, `hspy`, `hdf5`, `tif`, `npy` or `png`.
+    pub format: &'static str,
+    /// Number of frames, at least 1.
+    pub frames: usize,
+    /// Shape of a frame `[rows, cols]` [px].
+    pub shape: [usize; 2],
+    /// Pixel size along `[y, x]` [Å], if the file is calibrated.
+    pub sampling: Option<[f64; 2]>,
+    /// True column positions and displacements, in images simulated by this program.
+    pub truth: Option<Truth>,
+    /// All signals of the file, those that are no images included.
+    pub signals: Vec<SignalSummary>,
+    /// What the user should know: which signal was chosen among several, a calibration that is no length.
+    pub notices: Vec<String>,
+    /// Texts along each navigation axis, slowest first.
+    pub(super) navigation: Vec<Vec<String>>,
+    pub(super) pixels: Pixels,
+}
+
+/// One signal of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignalSummary {
+    /// What `--signal` calls it: an HDF5 path or the index of a dm image.
+    pub name: String,
+    /// Title from the file.
+    pub title: String,
+    /// Shape as stored, slowest axis first.
+    pub shape: Vec<usize>,
+    /// Whether it is an image or a stack of images of real numbers.
+    pub is_image: bool,
+}
+
+impl SignalSummary {
+    fn line(&self) -> String {
+        let shape: Vec<String> = self.shape.iter().map(ToString::to_string).collect();
+        format!("{} ({} `{}`)", self.name, shape.join(" × "), self.title)
+    }
+
+    /// A notice that says which of several signals was taken.
+    pub(super) fn notice(signals: &[Self], chosen: usize) -> String {
+        let others: Vec<String> = signals.iter().map(Self::line).collect();
+        format!(
+            "took signal {}; --signal chooses another of: {}",
+            signals[chosen].name,
+            others.join(", ")
+        )
+    }
+}
+
+/// The signal that `--signal` names, or the image of highest `rank`; of equal ones the first.
+pub(super) fn choose<R: PartialOrd>(
+    path: &Path,
+    signal: Option<&str>,
+    signals: &[SignalSummary],
+    rank: impl Fn(usize) -> Option<R>,
+) -> Result<usize> {
+    let listing = || {
+        let lines: Vec<String> = signals.iter().map(SignalSummary::line).collect();
+        format!("one of: {}", lines.join(", "))
+    };
+    if let Some(wanted) = signal {
+        return signals
+            .iter()
+            .position(|signal| is_called(&signal.name, wanted))
+            .ok_or_else(|| Error::data(path, "--signal", format!("`{wanted}`"), listing()));
+    }
+    let mut best: Option<(usize, R)> = None;
+    for index in (0..signals.len()).filter(|&index| signals[index].is_image) {
+        if let Some(rank) = rank(index)
+            && best.as_ref().is_none_or(|(_, highest)| rank > *highest)
+        {
+            best = Some((index, rank));
+        }
+    }
+    best.map(|(index, _)| index).ok_or_else(|| {
+        Error::data(
+            path,
+            "signals",
+            listing(),
+            "at least one image of real numbers",
+        )
+    })
+}
+
+/// Whether a signal's full name is meant: exactly, without its outer slashes, by its group, or by the last name of that.
+fn is_called(name: &str, wanted: &str) -> bool {
+    let (name, wanted) = (name.trim_matches('/'), wanted.trim_matches('/'));
+    let group = name.strip_suffix("/data").unwrap_or(name);
+    name == wanted || group == wanted || group.strip_prefix("Experiments/") == Some(wanted)
+}
+
+/// Texts of a navigation axis that only counts; no axis for a single frame.
+pub(super) fn counted(frames: usize) -> Vec<Vec<String>> {
+    if frames == 1 {
+        return Vec::new();
+    }
+    vec![
+        (1..=frames)
+            .map(|frame| format!("frame {frame} of {frames}"))
+            .collect(),
+    ]
+}
+
+/// Opens a micrograph; `signal` is an HDF5 path or a dm image index where a file holds several.
+///
+/// # Errors
+/// The file cannot be read, is of no known kind, is truncated or corrupt, or holds no image of real numbers.
+pub fn open(path: &Path, signal: Option<&str>) -> Result<Micrograph> {
+    let mut micrograph = match sniff(path)? {
+        Kind::Dm => dm::open(path, signal),
+        Kind::Hdf5 => hdf_signals::open(path, signal),
+        Kind::Tiff => raster::open_tiff(path),
+        Kind::Npy => raster::open_npy(path),
+        Kind::Png => raster::open_png(path),
+    }?;
+    if micrograph.title.is_empty() {
+        micrograph.title = path
+            .file_stem()
+            .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    }
+    Ok(micrograph)
+}
+
+/// Kinds of image files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Dm,
+    Hdf5,
+    Tiff,
+    Npy,
+    Png,
+}
+
+/// What a file is, from its first bytes.
+pub(super) fn sniff(path: &Path) -> Result<Kind> {
+    let mut head = Vec::new();
+    let mut file = File::open(path).map_err(Error::io("read", path))?;
+    file.by_ref()
+        .take(16)
+        .read_to_end(&mut head)
+        .map_err(Error::io("read", path))?;
+    match head.as_slice() {
+        [0x89, b'P', b'N', b'G', ..] => Ok(Kind::Png),
+        [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Kind::Tiff),
+        [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Ok(Kind::Npy),
+        head if head.starts_with(hdf::MAGIC) => Ok(Kind::Hdf5),
+        [0, 0, 0, 3 | 4, ..] => Ok(Kind::Dm),
+        [] => Err(Error::data(
+            path,
+            "byte 0",
+            "an empty file",
+            "an image file",
+        )),
+        other => Err(Error::data(
+            path,
+            "byte 0",
+            format!(
+                "the bytes {:02x?}, no known image format",
+                &other[..other.len().min(8)]
+            ),
+            "dm3, dm4, hspy or another HDF5 file, tif, npy, png",
+        )),
+    }
+}
+
+impl Micrograph {
+    /// Reads frame `index` `(rows, cols)`, in the units of the file.
+    ///
+    /// # Errors
+    /// There is no such frame, it cannot be read, or a pixel is not finite.
+    pub fn frame(&self, index: usize) -> Result<Array2<f32>> {
+        if index >= self.frames {
+            return Err(Error::data(
+                &self.path,
+                "frames",
+                format!("frame {index}"),
+                format!("0 to {}", self.frames - 1),
+            ));
+        }
+        let frame = self.pixels.frame(&self.path, index, self.shape)?;
+        if let Some(((row, col), value)) = frame.indexed_iter().find(|(_, v)| !v.is_finite()) {
+            return Err(Error::data(
+                &self.path,
+                format!("frame {index}, row {row}, column {col}"),
+                format!("{value}"),
+                "finite pixels",
+            ));
+        }
+        Ok(frame)
+    }
+
+    /// What distinguishes frame `index` from the others, such as `tilt (5, 0) mrad, thickness 10 nm`; empty for a single one.
+    #[must_use]
+    pub fn label(&self, index: usize) -> String {
+        let mut rest = index;
+        let mut parts: Vec<&str> = self
+            .navigation
+            .iter()
+            .rev()
+            .filter_map(|texts| {
+                let text = texts.get(rest % texts.len().max(1));
+                rest /= texts.len().max(1);
+                text.map(String::as_str)
+            })
+            .collect();
+        parts.reverse();
+        parts.join(", ")
+    }
+
+    /// Labels of all frames.
+    #[must_use]
+    pub fn labels(&self) -> Vec<String> {
+        (0..self.frames).map(|index| self.label(index)).collect()
+    }
+
+    /// Frame `index` as a calibrated image; `sampling` [Å/px] overrides the file's calibration.
+    ///
+    /// # Errors
+    /// As [`Micrograph::frame`]; or there is no calibration and no override, or the override is not positive.
+    pub fn image(&self, index: usize, sampling: Option<f64>) -> Result<Image> {
+        let sampling = match sampling {
+            Some(size) if size.is_finite() && size > 0.0 => [size, size],
+            Some(size) => {
+                return Err(Error::Setting {
+                    place: "--sampling".to_owned(),
+                    got: size.to_string(),
+                    allowed: "a pixel size above 0 Å".to_owned(),
+                });
+            }
+            None => self.sampling.ok_or_else(|| {
+                Error::data(
+                    &self.path,
+                    "pixel size",
+                    "no calibration",
+                    "--sampling Å/px",
+                )
+            })?,
+        };
+        Ok(Image {
+            data: self.frame(index)?,
+            sampling,
+        })
+    }
+}
