@@ -31,6 +31,8 @@ pub mod acquisition;
 pub mod column;
 pub mod crystal;
 pub mod error;
+pub mod experiment;
+pub mod figure;
 pub mod image;
 pub mod multislice;
 pub mod neighbours;
@@ -39,6 +41,7 @@ pub mod progress;
 pub mod provenance;
 pub mod rng;
 pub mod settings;
+pub mod simulation;
 pub mod storage;
 pub mod units;
 

@@ -15,7 +15,7 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<Done> {
     let reporter = &shared.reporter();
     let force = shared.force;
     match command {
-        Command::Demo { output, smoke } => experiment::demo(&output, smoke, force, reporter)?,
+        Command::Demo { output, smoke } => experiment::demonstrate(&output, smoke, force, reporter)?,
         Command::Simulate { file, output, variation, shard } => {
             let source = variation.read(&file)?;
             let settings: SimulationSettings = source.parse()?;

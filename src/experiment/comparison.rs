@@ -91,6 +91,18 @@ impl Comparison {
         cross / square
     }
 
+    /// The result in a line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let [x, y] = self.bias();
+        format!(
+            "against the truth of {} cells: rms error {:.2} pm per axis, slope {:.3}, mean error ({x:+.2}, {y:+.2}) pm",
+            self.len(),
+            self.rms(),
+            self.slope()
+        )
+    }
+
     /// Measured minus true, as vectors at the measured places.
     #[must_use]
     pub fn differences(&self) -> Vec<PolarVector> {

@@ -10,14 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::Comparison;
 use super::labelling::{Known, Labelled, join};
-use super::study::{Bench, Study};
+use super::study::{Bench, Study, about, three_panels};
 use super::template::SimulationTemplate;
 use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
 use crate::crystal::polarization::PolarVector;
 use crate::error::Result;
 use crate::figure::heat::HeatMap;
-use crate::figure::map::{Layer, MapStyle, Panel, Split as Line, panels_figure};
 use crate::figure::report::{Report, Section, Table};
 use crate::image::Image;
 use crate::network::{ModelSettings, Recipe, Regressor, SplitSettings, SubimageSettings, TrainingSettings};
@@ -108,8 +107,7 @@ struct Transfer {
 /// Images too small to cut, a disk that refuses.
 pub(super) fn report(study: &Study, section: &CrossComposition, bench: &Bench) -> Result<Report> {
     let mut transfers = Vec::new();
-    let mut report = Report::new(&bench.title(&study.about.title), &study.about.question);
-    let mut maps = Section::new("Maps");
+    let mut maps = Section { heading: "Maps".to_owned(), ..Section::default() };
     for replicate in 0..section.replicates {
         let specimens = acquire_all(study, section, bench, replicate)?;
         for train in specimens.iter().map(|specimen| specimen.name.as_str()).chain([POOLED]) {
@@ -121,24 +119,19 @@ pub(super) fn report(study: &Study, section: &CrossComposition, bench: &Bench) -
                 if replicate == 0 && test.name == train {
                     let figure = map_figure(section, bench, test, &network)?;
                     figure.save(&bench.folder.join("figures"), &format!("map-{train}"), true)?;
-                    maps = maps.figure(&format!("{train}: truth, prediction, difference. Left of the line trains."), figure);
+                    let caption = format!("{train}: truth, prediction, difference. Left of the line trains.");
+                    maps.figures.push((caption, figure));
                 }
             }
         }
     }
     write_csv(&transfers, bench)?;
-    report.add(about(study));
-    report.add(matrices(section, bench, &transfers)?);
-    report.add(maps);
-    Ok(report)
-}
-
-/// What every report says first.
-pub(super) fn about(study: &Study) -> Section {
-    Section::new("Question")
-        .text(&study.about.question)
-        .text(&format!("Reproduces: {}", study.about.reproduces))
-        .text(&study.about.note)
+    Ok(Report {
+        title: bench.title(&study.about.title),
+        subtitle: study.about.question.clone(),
+        sections: vec![about(study), matrices(section, bench, &transfers)?, maps],
+        ..Report::default()
+    })
 }
 
 /// The acquired and cut images of one replicate.
@@ -215,24 +208,6 @@ fn map_figure(
     )
 }
 
-/// Truth, measurement and difference side by side, on one scale; `line` parts training from test [Å].
-pub(super) fn three_panels(
-    title: &str,
-    image: &Image,
-    comparison: &Comparison,
-    line: Option<f64>,
-) -> Result<crate::figure::Figure> {
-    let (truth, difference) = (comparison.true_vectors(), comparison.differences());
-    let panel = |title: &str, vectors| Panel {
-        title: title.to_owned(),
-        image: Some(image),
-        layer: Layer::Arrows(vectors),
-    };
-    let panels =
-        [panel("truth", &truth), panel("measured", &comparison.measured), panel("measured − truth", &difference)];
-    panels_figure(title, &panels, &MapStyle { split: line.map(Line::upright), ..MapStyle::default() })
-}
-
 fn write_csv(transfers: &[Transfer], bench: &Bench) -> Result<()> {
     let header = ["train", "test", "replicate", "cells", "rms_pm", "slope", "bias_x_pm", "bias_y_pm"];
     let rows = transfers.iter().map(|t| {
@@ -266,9 +241,7 @@ fn matrices(section: &CrossComposition, bench: &Bench, transfers: &[Transfer]) -
         }
         (mean, spread)
     };
-    let mut result = Section::new("Transfer").text(
-        "Rows: what a network was trained on. Columns: what it was tested on, in the right part of each image that no network saw.",
-    );
+    let mut figures = Vec::new();
     let mut lines = Vec::new();
     for (stem, label, decimals, value) in [
         ("rms", "rms error per axis (pm)", 2, &(|c: &Comparison| c.rms()) as &dyn Fn(&Comparison) -> f64),
@@ -295,7 +268,20 @@ fn matrices(section: &CrossComposition, bench: &Bench, transfers: &[Transfer]) -
         };
         let figure = heat.figure()?;
         figure.save(&bench.folder.join("figures"), stem, true)?;
-        result = result.figure(&format!("{label}, mean over {} replicates", section.replicates), figure);
+        figures.push((format!("{label}, mean over {} replicates", section.replicates), figure));
     }
-    Ok(result.table(Table::new("All numbers, mean ± standard deviation over replicates", &["quantity", "train", "test", "value"], lines)))
+    Ok(Section {
+        heading: "Transfer".to_owned(),
+        paragraphs: vec![
+            "Rows: what a network was trained on. Columns: what it was tested on, in the right part of each image, which no \
+             network saw."
+                .to_owned(),
+        ],
+        figures,
+        tables: vec![Table {
+            caption: "All numbers, mean ± standard deviation over replicates".to_owned(),
+            header: ["quantity", "train", "test", "value"].map(str::to_owned).to_vec(),
+            rows: lines,
+        }],
+    })
 }

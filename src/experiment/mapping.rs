@@ -8,6 +8,7 @@ use crate::crystal::polarization::PolarVector;
 use crate::crystal::{Sublattice, Truth};
 use crate::error::{Error, Result};
 use crate::figure::histogram::displacement_histograms;
+use crate::figure::map::{MapStyle, arrows_figure, columns_figure};
 use crate::image::Image;
 use crate::neighbours::{Neighbours, Point};
 use crate::progress::Reporter;
@@ -113,10 +114,11 @@ impl MapFiles<'_> {
             let header: Vec<&str> = COLUMNS_HEADER.split(',').collect();
             tables::write_table(&here.join("columns.csv"), &header, columns_csv(map))?;
             let of = |sublattice| map.of(sublattice).map(|column| column.position).collect::<Vec<Point>>();
-            columns_figure(self.image, &of(Sublattice::A), &of(Sublattice::B), "Atom columns").save(here, "columns", true)?;
+            let (a, b) = (of(Sublattice::A), of(Sublattice::B));
+            columns_figure("Atom columns", self.image, &a, &b)?.save(here, "columns", true)?;
             write_file(&here.join("summary.txt"), map.summary().as_bytes())?;
         }
-        self.arrows().save(here, "polarization", true)?;
+        arrows_figure(self.title, Some(self.image), self.vectors, &MapStyle::default())?.save(here, "polarization", true)?;
         displacement_histograms(self.title, self.vectors).save(here, "histogram", true)?;
         if let Some(truth) = self.truth {
             let comparison = Comparison::new(self.vectors, truth, SAME_COLUMN * self.pitch());

@@ -1,16 +1,21 @@
 //! Running a study: read the file, compute what is missing, write tables, figures and report.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use super::comparison::Comparison;
 use super::cross_composition::CrossComposition;
 use super::demo::Demo;
 use super::template::SimulationTemplate;
 use super::tilt_sensitivity::TiltSensitivity;
 use super::{cross_composition, demo, tilt_report};
 use crate::error::{Error, Result};
-use crate::figure::report::Report;
+use crate::figure::Figure;
+use crate::figure::map::{Layer, MapStyle, Panel, Split, panels_figure};
+use crate::figure::report::{Report, Section};
+use crate::image::Image;
 use crate::network::{self, Recipe, Regressor, Samples};
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
@@ -114,17 +119,20 @@ pub fn run(
     let study = Study::read(source)?;
     let folder = OutputFolder::resumable(output, force)?;
     let provenance = Provenance::start("run", source.text().to_owned(), Some(study.seed));
-    let bench = Bench {
+    let mut bench = Bench {
         folder: folder.partial().to_owned(),
         source: source.under("simulation"),
         key: blake3::hash(source.text().as_bytes()).to_hex()[..12].to_owned(),
         smoke,
         reporter: *reporter,
+        timings: Vec::new(),
     };
     let simulations = study.simulations();
     for (number, (name, settings)) in simulations.iter().enumerate() {
         reporter.say(format!("simulation {} of {}: {name}", number + 1, simulations.len()));
+        let start = Instant::now();
         bench.simulate(name, settings, shard)?;
+        bench.timings.push((format!("simulation: {name}"), start.elapsed().as_secs_f64()));
     }
     if shard.is_some() {
         return Ok(false);
@@ -141,12 +149,22 @@ pub fn run(
     let provenance = provenance.finished();
     report.smoke = smoke;
     report.provenance = provenance.to_toml();
-    write_file(&bench.folder.join("report.html"), report.html().as_bytes())?;
+    write_file(&bench.folder.join("report.html"), report.to_html()?.as_bytes())?;
     write_file(&bench.folder.join("provenance.toml"), provenance.to_toml().as_bytes())?;
     bench.clear_checkpoints()?;
     folder.finish()?;
     reporter.say(format!("{}", output.join("report.html").display()));
     Ok(true)
+}
+
+/// Runs the demonstration that is built into the program.
+///
+/// # Errors
+/// A finished `output` without `force`, a disk that refuses.
+pub fn demonstrate(output: &Path, smoke: bool, force: bool, reporter: &Reporter) -> Result<()> {
+    let source = Source::from_text("demo.toml", include_str!("../../experiments/demo.toml"));
+    let source = source.with_variant(smoke.then_some("smoke"))?;
+    run(&source, output, smoke, force, None, reporter).map(|_| ())
 }
 
 /// The place where a study keeps what it has made so far.
@@ -162,6 +180,8 @@ pub(super) struct Bench {
     pub(super) smoke: bool,
     /// Who is told.
     pub(super) reporter: Reporter,
+    /// Stages so far and how long they took [s].
+    pub(super) timings: Vec<(String, f64)>,
 }
 
 impl Bench {
@@ -219,4 +239,28 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+/// What every report says first.
+pub(super) fn about(study: &Study) -> Section {
+    let About { question, reproduces, note, .. } = &study.about;
+    let paragraphs = vec![question.clone(), format!("What it stands beside: {reproduces}"), note.clone()];
+    Section { heading: "Question".to_owned(), paragraphs, ..Section::default() }
+}
+
+/// Truth, measurement and difference side by side, on one scale; `line` parts training from test [Å].
+///
+/// # Errors
+/// The image cannot be encoded.
+pub(super) fn three_panels(title: &str, image: &Image, comparison: &Comparison, line: Option<f64>) -> Result<Figure> {
+    let (truth, difference) = (comparison.true_vectors(), comparison.differences());
+    let panel = |title: &str, vectors| Panel { title: title.to_owned(), image: Some(image), layer: Layer::Arrows(vectors) };
+    let panels = [
+        panel("truth", truth.as_slice()),
+        panel("measured", comparison.measured.as_slice()),
+        panel("measured − truth", difference.as_slice()),
+    ];
+    let names = ["training".to_owned(), "test".to_owned()];
+    let split = line.map(|x| Split::Vertical { x, names });
+    panels_figure(title, &panels, &MapStyle { split, ..MapStyle::default() })
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use super::hspy::Truth;
+use crate::crystal::Truth;
 use super::pixels::Pixels;
 use super::{dm, hdf, hdf_signals, raster};
 use crate::error::{Error, Result};

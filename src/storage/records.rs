@@ -3,7 +3,7 @@
 use ndarray::{ArrayView2, aview1};
 
 use super::hdf::Node;
-use super::hspy::{Structure, Truth};
+use crate::crystal::{Structure, Truth};
 use crate::crystal::Sublattice;
 use crate::error::{Error, Result};
 use crate::provenance::{InputHash, Provenance};

@@ -1,0 +1,49 @@
+//! The `check` command: what a settings file resolves to, and what it will cost.
+
+use super::dataset::DatasetSettings;
+use super::study::Study;
+use super::training::TrainSettings;
+use crate::error::{Error, Result};
+use crate::settings::Source;
+use crate::simulation::{Plan, SimulationSettings};
+
+/// Validates a settings file of any kind, told apart by its sections, and describes it.
+///
+/// # Errors
+/// File, line, key, what it got and what is allowed.
+pub fn check(source: &Source) -> Result<String> {
+    let sections = source.sections();
+    let has = |name: &str| sections.iter().any(|section| section == name);
+    if has("about") {
+        let study = Study::read(source)?;
+        let under = source.under("simulation");
+        let mut text = format!("{}\n{}\n", resolved(&study)?, study.about.time);
+        for (name, settings) in study.simulations() {
+            text += &format!("\nsimulation {name}\n{}\n", simulation(&settings, &under)?);
+        }
+        Ok(text)
+    } else if has("images") {
+        let settings: DatasetSettings = source.parse()?;
+        settings.validate(source)?;
+        resolved(&settings)
+    } else if has("dataset") {
+        let settings: TrainSettings = source.parse()?;
+        settings.training.validate(source)?;
+        resolved(&settings)
+    } else {
+        let settings: SimulationSettings = source.parse()?;
+        Ok(format!("{}\n{}", resolved(&settings)?, simulation(&settings, source)?))
+    }
+}
+
+/// Size, work and time of one simulation.
+fn simulation(settings: &SimulationSettings, source: &Source) -> Result<String> {
+    let plan = Plan::new(settings, source)?;
+    let seconds = plan.estimate_seconds()?;
+    let threads = rayon::current_num_threads();
+    Ok(format!("{}\ntime              about {seconds:.0} s with {threads} threads of this machine", plan.describe()?))
+}
+
+fn resolved<T: serde::Serialize>(settings: &T) -> Result<String> {
+    toml::to_string_pretty(settings).map_err(Error::compute("writing the resolved settings"))
+}

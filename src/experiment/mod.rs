@@ -1,0 +1,28 @@
+//! Studies and the commands that join measuring with learning: the only place where columns and networks meet.
+
+mod check;
+mod comparison;
+mod cross_composition;
+mod dataset;
+mod demo;
+mod labelling;
+mod mapping;
+mod prediction;
+mod study;
+mod template;
+mod tilt_report;
+mod tilt_sensitivity;
+mod training;
+
+pub use check::check;
+pub use comparison::Comparison;
+pub use cross_composition::CrossComposition;
+pub use dataset::{DatasetSettings, Labels, make_dataset};
+pub use demo::Demo;
+pub use labelling::{Known, Labelled, join};
+pub use mapping::{Reading, map_columns};
+pub use prediction::predict;
+pub use study::{About, Study, demonstrate, run};
+pub use template::SimulationTemplate;
+pub use tilt_sensitivity::{Shifts, Tilt, TiltSensitivity};
+pub use training::{TrainSettings, train};
