@@ -1,7 +1,7 @@
 //! The specimen as a stack of projected potentials, with the exact phase of every atom.
 //!
 //! The projected potential of a slice is v(r) = F⁻¹[Σ_species f_e(k)/κ Σ_j exp(−2πi k·r_j)] (Kirkland, *Advanced Computing in
-//! Electron Microscopy*, 2nd ed., eq. 5.18 and C.19; infinite projection: an atom acts in the slice that holds its centre).
+//! Electron Microscopy*, 2nd ed., ch. 5 and app. C; infinite projection: an atom acts in the slice that holds its centre).
 //! The phase is evaluated at the atom's own position, not at the nearest pixels: then images do not depend on where the
 //! columns lie between the pixels, which is the very quantity to be measured.
 //!

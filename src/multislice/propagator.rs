@@ -13,7 +13,7 @@ use super::potential::Potential;
 use crate::units::{RAD_PER_MRAD, interaction};
 
 /// Transmission functions of a specimen: t = exp(iσv), band-limited (Kirkland, *Advanced Computing in Electron Microscopy*,
-/// 2nd ed., eq. 6.71). Each different slice once, `(y, x)` row by row.
+/// 2nd ed., ch. 6). Each different slice once, `(y, x)` row by row.
 pub(super) struct Transmissions<T> {
     unique: Vec<Vec<Complex<T>>>,
     order: Vec<usize>,
@@ -75,7 +75,7 @@ fn limit_band(
 }
 
 /// The Fresnel propagator over a slice of `thickness` [Å] for a specimen tilted by `tilt_mrad` = `[x, y]`:
-/// P = exp(−iπλ dz k²) A(k) exp(−2πi dz (k_x tan t_x + k_y tan t_y)) (Kirkland, 2nd ed., eqs. 6.65 and 6.99), as
+/// P = exp(−iπλ dz k²) A(k) exp(−2πi dz (k_x tan t_x + k_y tan t_y)) (Kirkland, 2nd ed., ch. 6), as
 /// `(kept column, ky)`.
 pub(super) fn propagator(
     grid: &Grid,
