@@ -2,7 +2,7 @@
 //!
 //! χ(α, φ) = Σ_{n,m} α^{n+1}/(n+1) C_{n,m} cos(m (φ − φ_{n,m})), with n + m odd and m ≤ n + 1
 //! (Krivanek, Dellby & Lupini, Ultramicroscopy **78**, 1 (1999); polar form as in Kirkland, *Advanced Computing in Electron
-//! Microscopy*, 2nd ed., sec. 2.6). φ runs from +x towards +y. C10 = −defocus, C30 is the spherical aberration.
+//! Microscopy*, 2nd ed., ch. 2). φ runs from +x towards +y. C10 = −defocus, C30 is the spherical aberration.
 
 use serde::{Deserialize, Serialize};
 

@@ -24,16 +24,11 @@ impl Band {
         let outside = |k: &f64| k.abs() >= grid.band_limit();
         let kx = grid.kx();
         let start = kx.iter().position(outside).unwrap_or(cols);
-        let end = kx.iter().rposition(|k| outside(k)).map_or(cols, |i| i + 1);
+        let end = kx.iter().rposition(outside).map_or(cols, |i| i + 1);
         Self {
             pruned: start..end,
             cols,
         }
-    }
-
-    /// Number of kept columns.
-    pub(super) fn len(&self) -> usize {
-        self.cols - self.pruned.len()
     }
 
     /// The kept columns, as columns of the full spectrum.
@@ -79,7 +74,6 @@ mod tests {
                 .filter(|&c| kx[c].abs() < grid.band_limit())
                 .collect();
             assert_eq!(band.columns().collect::<Vec<_>>(), below);
-            assert_eq!(band.len(), below.len());
             assert!(below.iter().enumerate().all(|(i, &c)| band.kept(c) == i));
             let tiled: Vec<usize> = band.tiles().flat_map(|(f, n)| f..f + n).collect();
             assert_eq!(tiled, below);

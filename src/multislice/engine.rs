@@ -1,5 +1,5 @@
 //! The conventional multislice loop for one precision (Cowley & Moodie, Acta Cryst. **10**, 609 (1957); Kirkland, *Advanced
-//! Computing in Electron Microscopy*, 2nd ed., sec. 6.4): ψ ← F⁻¹[P F[t ψ]], slice by slice.
+//! Computing in Electron Microscopy*, 2nd ed., ch. 6): ψ ← F⁻¹[P F[t ψ]], slice by slice.
 //!
 //! Between slices the wave is kept as `(y, kx)`: transformed along x, not along y. A slice is then two passes over memory:
 //! every row goes to x, through t, and back to kx; every column goes to ky, through P, and back to y. Columns beyond the

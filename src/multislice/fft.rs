@@ -10,6 +10,8 @@ use rustfft::{Fft, FftNum, FftPlanner};
 
 /// Columns gathered at once: 128 bytes of a row in f32, two cache lines.
 pub(super) const TILE: usize = 16;
+/// Unused elements between the columns of a tile: 128 bytes in f32.
+const TILE_GAP: usize = 16;
 
 /// The two precisions of a wave.
 pub(super) trait Real: FftNum + Default {
@@ -56,6 +58,9 @@ pub(super) fn intensity<T: Real>(value: Complex<T>) -> f64 {
 pub(super) struct Fft2<T: Real> {
     pub(super) rows: usize,
     pub(super) cols: usize,
+    /// Distance between the columns of a tile: apart from a power of two, which would put them all in the same few
+    /// lines of the cache.
+    stride: usize,
     row_forward: Arc<dyn Fft<T>>,
     row_inverse: Arc<dyn Fft<T>>,
     column_forward: Arc<dyn Fft<T>>,
@@ -75,6 +80,7 @@ impl<T: Real> Fft2<T> {
         Self {
             rows,
             cols,
+            stride: rows + TILE_GAP,
             row_forward: planner.plan_fft_forward(cols),
             row_inverse: planner.plan_fft_inverse(cols),
             column_forward: planner.plan_fft_forward(rows),
@@ -94,7 +100,7 @@ impl<T: Real> Fft2<T> {
             .map(|plan| plan.get_inplace_scratch_len())
             .max();
         Scratch {
-            tile: vec![Complex::default(); TILE * self.rows],
+            tile: vec![Complex::default(); TILE * self.stride],
             fft: vec![Complex::default(); longest.unwrap_or(0)],
         }
     }
@@ -120,13 +126,12 @@ impl<T: Real> Fft2<T> {
         scratch: &mut Scratch<T>,
         mut fill: impl FnMut(usize, &mut [Complex<T>]),
     ) {
-        let tile = &mut scratch.tile[..count * self.rows];
-        for (offset, column) in tile.chunks_exact_mut(self.rows).enumerate() {
+        for (offset, column) in self.columns(&mut scratch.tile, count).enumerate() {
             fill(first + offset, column);
+            self.column_inverse
+                .process_with_scratch(column, &mut scratch.fft);
         }
-        self.column_inverse
-            .process_with_scratch(tile, &mut scratch.fft);
-        scatter(tile, field, self.cols, first);
+        self.scatter(&scratch.tile, field, (first, count));
     }
 
     /// Columns `first..first + count` of `field`: forward along y, `change(column, values)`, and back without 1/N.
@@ -137,16 +142,15 @@ impl<T: Real> Fft2<T> {
         scratch: &mut Scratch<T>,
         mut change: impl FnMut(usize, &mut [Complex<T>]),
     ) {
-        let tile = &mut scratch.tile[..count * self.rows];
-        gather(field, tile, self.cols, first);
-        for (offset, column) in tile.chunks_exact_mut(self.rows).enumerate() {
+        self.gather(field, &mut scratch.tile, (first, count));
+        for (offset, column) in self.columns(&mut scratch.tile, count).enumerate() {
             self.column_forward
                 .process_with_scratch(column, &mut scratch.fft);
             change(first + offset, column);
             self.column_inverse
                 .process_with_scratch(column, &mut scratch.fft);
         }
-        scatter(tile, field, self.cols, first);
+        self.scatter(&scratch.tile, field, (first, count));
     }
 
     /// Forward transform of a whole `(rows, cols)` array.
@@ -172,10 +176,51 @@ impl<T: Real> Fft2<T> {
         plan: &Arc<dyn Fft<T>>,
     ) {
         for (first, count) in tiles(0, self.cols) {
-            let tile = &mut scratch.tile[..count * self.rows];
-            gather(field, tile, self.cols, first);
-            plan.process_with_scratch(tile, &mut scratch.fft);
-            scatter(tile, field, self.cols, first);
+            self.gather(field, &mut scratch.tile, (first, count));
+            for column in self.columns(&mut scratch.tile, count) {
+                plan.process_with_scratch(column, &mut scratch.fft);
+            }
+            self.scatter(&scratch.tile, field, (first, count));
+        }
+    }
+
+    /// The first `count` columns of a tile.
+    fn columns<'a>(
+        &self,
+        tile: &'a mut [Complex<T>],
+        count: usize,
+    ) -> impl Iterator<Item = &'a mut [Complex<T>]> + use<'a, T> {
+        let rows = self.rows;
+        tile.chunks_exact_mut(self.stride)
+            .take(count)
+            .map(move |column| &mut column[..rows])
+    }
+
+    /// Copies columns `first..first + count` of `field` into `tile`, one after the other.
+    fn gather(
+        &self,
+        field: &[Complex<T>],
+        tile: &mut [Complex<T>],
+        (first, count): (usize, usize),
+    ) {
+        for (y, row) in field.chunks_exact(self.cols).enumerate() {
+            for (offset, value) in row[first..first + count].iter().enumerate() {
+                tile[offset * self.stride + y] = *value;
+            }
+        }
+    }
+
+    /// The way back of `gather`.
+    fn scatter(
+        &self,
+        tile: &[Complex<T>],
+        field: &mut [Complex<T>],
+        (first, count): (usize, usize),
+    ) {
+        for (y, row) in field.chunks_exact_mut(self.cols).enumerate() {
+            for (offset, value) in row[first..first + count].iter_mut().enumerate() {
+                *value = tile[offset * self.stride + y];
+            }
         }
     }
 }
@@ -185,28 +230,6 @@ pub(super) fn tiles(start: usize, end: usize) -> impl Iterator<Item = (usize, us
     (start..end)
         .step_by(TILE)
         .map(move |first| (first, TILE.min(end - first)))
-}
-
-/// Copies columns of a row-major array with `cols` columns, from `first` on, into `tile`, one after the other.
-fn gather<T: Real>(field: &[Complex<T>], tile: &mut [Complex<T>], cols: usize, first: usize) {
-    let rows = field.len() / cols;
-    let count = tile.len() / rows;
-    for (y, row) in field.chunks_exact(cols).enumerate() {
-        for (offset, value) in row[first..first + count].iter().enumerate() {
-            tile[offset * rows + y] = *value;
-        }
-    }
-}
-
-/// The way back of [`gather`].
-fn scatter<T: Real>(tile: &[Complex<T>], field: &mut [Complex<T>], cols: usize, first: usize) {
-    let rows = field.len() / cols;
-    let count = tile.len() / rows;
-    for (y, row) in field.chunks_exact_mut(cols).enumerate() {
-        for (offset, value) in row[first..first + count].iter_mut().enumerate() {
-            *value = tile[offset * rows + y];
-        }
-    }
 }
 
 #[cfg(test)]

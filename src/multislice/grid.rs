@@ -1,7 +1,7 @@
 //! The pixel grid of a wave, its spatial frequencies and its band limit.
 //!
 //! Products of two functions alias beyond the Nyquist frequency; keeping waves and transmission functions below two thirds
-//! of it makes every product exact (Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed., sec. 6.8).
+//! of it makes every product exact (Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed., ch. 6).
 
 use crate::error::{Error, Result};
 

@@ -1,12 +1,15 @@
 //! The specimen as a stack of projected potentials, with the exact phase of every atom.
 //!
 //! The projected potential of a slice is v(r) = F⁻¹[Σ_species f_e(k)/κ Σ_j exp(−2πi k·r_j)] (Kirkland, *Advanced Computing in
-//! Electron Microscopy*, 2nd ed., eq. 5.18 and C.19; infinite projection: an atom acts in the slice that holds its centre).
+//! Electron Microscopy*, 2nd ed., ch. 5 and app. C; infinite projection: an atom acts in the slice that holds its centre).
 //! The phase is evaluated at the atom's own position, not at the nearest pixels: then images do not depend on where the
 //! columns lie between the pixels, which is the very quantity to be measured.
 //!
 //! A phase separates, exp(−2πi k·r) = exp(−2πi k_x x) exp(−2πi k_y y), so that the sum over atoms is a matrix product
 //! `(ky, atoms) · (atoms, kx)`. Slices that hold the same atoms are computed once.
+//!
+//! exp(iσv) has higher frequencies than v, and on the grid of the wave those fold back: a heavy column still looks slightly
+//! different between the pixels. [`Potential::oversampled`] computes v, and exp(iσv), on a finer grid.
 
 use std::collections::{BTreeMap, HashMap};
 use std::f64::consts::TAU;
@@ -29,6 +32,9 @@ const WHOLE_SLICE: f64 = 1e-6;
 /// A specimen cut into slices of equal thickness, half open along the beam; periodic in x and y.
 pub struct Potential {
     grid: Grid,
+    /// The grid of v, a whole number of times finer than that of the wave.
+    fine: Grid,
+    table: ScatteringTable,
     slice_thickness: f64,
     order: Vec<usize>,
     unique: Vec<SliceAtoms>,
@@ -80,15 +86,40 @@ impl Potential {
             fft: Fft2::new(shape),
             slice_thickness: thickness,
             grid,
+            fine: grid,
+            table,
             order,
             unique,
         })
     }
 
-    /// The pixel grid.
+    /// The same specimen, with potentials and transmission functions computed on a grid `factor` times finer than the
+    /// wave's along each axis. The time to make them grows with the square; that of the simulation stays.
+    ///
+    /// # Errors
+    /// `factor` is 0.
+    pub fn oversampled(self, factor: usize) -> Result<Self> {
+        let (rows, cols) = self.grid.shape();
+        let fine = Grid::new((rows * factor, cols * factor), self.grid.extent())?;
+        let numbers: Vec<u8> = self.factors.keys().copied().collect();
+        Ok(Self {
+            factors: tabulate(&numbers, self.table, &fine)?,
+            fft: Fft2::new(fine.shape()),
+            fine,
+            ..self
+        })
+    }
+
+    /// The pixel grid of the wave.
     #[must_use]
     pub fn grid(&self) -> &Grid {
         &self.grid
+    }
+
+    /// The pixel grid of the potential; the wave's unless [oversampled](Potential::oversampled).
+    #[must_use]
+    pub fn fine_grid(&self) -> &Grid {
+        &self.fine
     }
 
     /// Thickness of a slice [Å].
@@ -109,14 +140,14 @@ impl Potential {
         self.unique.len()
     }
 
-    /// Projected potential of the different slice `index`, `(y, x)` [V Å].
+    /// Projected potential of the different slice `index` on the [`Potential::fine_grid`], `(y, x)` [V Å].
     ///
     /// # Panics
     /// `index` is not below [`Potential::unique_slices`].
     #[must_use]
     pub fn projected(&self, index: usize) -> Array2<f64> {
-        let (ky, kx) = (self.grid.ky(), self.grid.kx());
-        let mut spectrum = Array2::<Complex<f64>>::zeros(self.grid.shape());
+        let (ky, kx) = (self.fine.ky(), self.fine.kx());
+        let mut spectrum = Array2::<Complex<f64>>::zeros(self.fine.shape());
         for (number, points) in &self.unique[index] {
             let rows = phases(&ky, points, 1);
             let columns = phases(&kx, points, 0);

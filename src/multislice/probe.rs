@@ -1,5 +1,5 @@
 //! The electron probe: Ψ(k) = W(α) exp(−2πi k·r₀) exp(−i (2π/λ) χ(α, φ)), α = λ|k|, Σ|Ψ|² = 1
-//! (Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed., eq. 5.47).
+//! (Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed., ch. 5).
 
 use std::f64::consts::TAU;
 

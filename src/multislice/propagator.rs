@@ -13,7 +13,7 @@ use super::potential::Potential;
 use crate::units::{RAD_PER_MRAD, interaction};
 
 /// Transmission functions of a specimen: t = exp(iσv), band-limited (Kirkland, *Advanced Computing in Electron Microscopy*,
-/// 2nd ed., eq. 6.71). Each different slice once, `(y, x)` row by row.
+/// 2nd ed., ch. 6). Each different slice once, `(y, x)` row by row.
 pub(super) struct Transmissions<T> {
     unique: Vec<Vec<Complex<T>>>,
     order: Vec<usize>,
@@ -22,14 +22,15 @@ pub(super) struct Transmissions<T> {
 impl<T: Real> Transmissions<T> {
     /// For a beam of `energy` [eV].
     pub(super) fn new(potential: &Potential, energy: f64) -> Self {
-        let fft = Fft2::new(potential.grid().shape());
+        let fine = Fft2::new(potential.fine_grid().shape());
+        let coarse = Fft2::new(potential.grid().shape());
         let sigma = interaction(energy);
         let unique = (0..potential.unique_slices())
             .into_par_iter()
             .map(|index| {
-                let projected = potential.projected(index);
-                let exact = transmission(&projected, sigma, potential.grid(), &fft);
-                exact.into_iter().map(narrow).collect()
+                let exact = potential.projected(index).mapv(|v| Complex::cis(sigma * v));
+                let limited = limit_band(exact, potential.grid(), &fine, &coarse);
+                limited.into_iter().map(narrow).collect()
             })
             .collect();
         Self {
@@ -46,28 +47,35 @@ impl<T: Real> Transmissions<T> {
     }
 }
 
-/// exp(iσv) without what lies beyond the band limit.
-fn transmission(
-    projected: &Array2<f64>,
-    sigma: f64,
+/// A function on the fine grid, without what lies beyond the band limit of the wave's grid, on that grid.
+fn limit_band(
+    function: Array2<Complex<f64>>,
     grid: &Grid,
-    fft: &Fft2<f64>,
+    fine: &Fft2<f64>,
+    coarse: &Fft2<f64>,
 ) -> Vec<Complex<f64>> {
-    let mut wave: Vec<_> = projected.iter().map(|v| Complex::cis(sigma * v)).collect();
-    let mut scratch = fft.scratch();
-    fft.forward(&mut wave, &mut scratch);
+    let mut spectrum = function.into_raw_vec_and_offset().0;
+    fine.forward(&mut spectrum, &mut fine.scratch());
     let (ky, kx) = (grid.ky(), grid.kx());
-    for (row, y) in wave.chunks_exact_mut(kx.len()).zip(&ky) {
-        for (value, x) in row.iter_mut().zip(&kx) {
-            *value *= grid.band_weight(x.hypot(*y));
+    // The same frequency on both grids: negative ones count from the end.
+    let place =
+        |i: usize, frequency: f64, extra: usize| i + if frequency < 0.0 { extra } else { 0 };
+    let scale = (coarse.rows * coarse.cols) as f64 / (fine.rows * fine.cols) as f64;
+    let mut limited = Vec::with_capacity(ky.len() * kx.len());
+    for (row, &y) in ky.iter().enumerate() {
+        let row = place(row, y, fine.rows - coarse.rows);
+        for (col, &x) in kx.iter().enumerate() {
+            let col = place(col, x, fine.cols - coarse.cols);
+            let weight = grid.band_weight(x.hypot(y)) * scale;
+            limited.push(spectrum[row * fine.cols + col] * weight);
         }
     }
-    fft.inverse(&mut wave, &mut scratch);
-    wave
+    coarse.inverse(&mut limited, &mut coarse.scratch());
+    limited
 }
 
 /// The Fresnel propagator over a slice of `thickness` [Å] for a specimen tilted by `tilt_mrad` = `[x, y]`:
-/// P = exp(−iπλ dz k²) A(k) exp(−2πi dz (k_x tan t_x + k_y tan t_y)) (Kirkland, 2nd ed., eqs. 6.65 and 6.99), as
+/// P = exp(−iπλ dz k²) A(k) exp(−2πi dz (k_x tan t_x + k_y tan t_y)) (Kirkland, 2nd ed., ch. 6), as
 /// `(kept column, ky)`.
 pub(super) fn propagator(
     grid: &Grid,

@@ -2,9 +2,9 @@
 //!
 //! Two published parametrizations, both for Z = 1 to 103; the numbers stand in `tables/*.csv`:
 //!
-//! * Lobato & Van Dyck, Acta Cryst. A **70**, 636 (2014), eq. 16: f_e = Σᵢ aᵢ (2 + bᵢk²)/(1 + bᵢk²)², five terms;
+//! * Lobato & Van Dyck, Acta Cryst. A **70**, 636 (2014): f_e = Σᵢ aᵢ (2 + bᵢk²)/(1 + bᵢk²)², five terms;
 //!   obeys the Mott–Bethe limit k² f_e → Z/(2π²a₀) exactly.
-//! * Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed. (2010), eq. C.15:
+//! * Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed. (2010), app. C:
 //!   f_e = Σᵢ aᵢ/(bᵢ + k²) + Σᵢ cᵢ exp(−dᵢk²), three terms each.
 
 use std::sync::LazyLock;

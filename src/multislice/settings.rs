@@ -24,7 +24,7 @@ pub enum Method {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Single precision: images good to about 1e-5 of themselves, twice as fast.
+    /// Single precision: images within 2e-5 of those in double precision, almost twice as fast.
     #[default]
     F32,
     /// Double precision.
@@ -55,8 +55,17 @@ pub struct MultisliceSettings {
     /// Precision of the waves.
     #[serde(default)]
     pub precision: Precision,
+    /// How many times finer than the wave's grid the transmission functions are computed, along each axis. 1 is what other
+    /// programs do; there, the HAADF signal of a column depends on where it lies between the pixels (a static Fe column on
+    /// pixels of 0.075 Å: by 6 %, and by 0.4 % at 2). Costs time and memory at the start only.
+    #[serde(default = "no_oversampling")]
+    pub oversampling: usize,
     /// Depths at which the wave is detected, rising [nm].
     pub exit_thicknesses_nm: Vec<f64>,
+}
+
+fn no_oversampling() -> usize {
+    1
 }
 
 impl ProbeSettings {
@@ -132,6 +141,10 @@ impl MultisliceSettings {
             "Å",
             "0.2 nm is 2 Å",
         )?;
+        if !(1..=8).contains(&self.oversampling) {
+            let key = "multislice.oversampling";
+            return Err(source.wrong(key, self.oversampling, "1 to 8 times finer"));
+        }
         let exits = &self.exit_thicknesses_nm;
         for &exit in exits {
             source.in_range(EXITS, exit, 0.02..=1000.0, "nm", "200 Å is 20 nm")?;
@@ -229,6 +242,7 @@ exit_thicknesses_nm = [3.965, 19.825]
         assert_eq!(sections.multislice.precision, Precision::F32);
         assert!((sections.probe.aberrations.c10() + 40.0).abs() < 1e-12);
         let source = Source::from_text("sim.toml", TEXT);
+        assert_eq!(sections.multislice.oversampling, 1);
         let exits = sections.multislice.exit_slices(&source, 198.25).unwrap();
         assert_eq!(exits, [20, 100]);
     }
@@ -275,6 +289,11 @@ exit_thicknesses_nm = [3.965, 19.825]
             ),
             ("\"lobato\"", "\"peng\"", "expected `lobato` or `kirkland`"),
             ("angstrom = 1.9825", "angstrom = 0.19825", "0.2 nm is 2 Å"),
+            (
+                "exit_thick",
+                "oversampling = 0\nexit_thick",
+                "1 to 8 times finer",
+            ),
             ("[3.965, 19.825]", "[198.25]", "at most 19.8250 nm"),
             (
                 "[3.965, 19.825]",

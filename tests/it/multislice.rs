@@ -1,5 +1,10 @@
 //! Multislice against the laws of physics and against abTEM.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test that fails is a test that fails"
+)]
+
 mod laws;
 mod reference;
 
