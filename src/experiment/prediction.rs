@@ -28,7 +28,7 @@ pub fn predict(
     reporter: &Reporter,
 ) -> Result<()> {
     let regressor = Regressor::load(model)?;
-    let mut provenance = Provenance::start("predict", regressor.description().to_toml(), None);
+    let mut provenance = Provenance::start("predict", toml::to_string(regressor.description()).unwrap_or_default(), None);
     provenance.add_input(&model.join("model.toml"))?;
     let (picture, truth) = open_image(image, reading, &mut provenance, reporter)?;
     let subimages = &regressor.description().subimages;

@@ -14,7 +14,7 @@ use super::{cross_composition, demo, tilt_report};
 use crate::error::{Error, Result};
 use crate::figure::Figure;
 use crate::figure::map::{Layer, MapStyle, Panel, Split, panels_figure};
-use crate::figure::report::{Report, Section};
+use crate::figure::report::Section;
 use crate::image::Image;
 use crate::network::{self, Recipe, Regressor, Samples};
 use crate::progress::Reporter;

@@ -22,6 +22,6 @@ pub use prediction::{DenseMap, Ensemble};
 pub use regressor::{Description, Normalisation, Regressor};
 pub use samples::Samples;
 pub use settings::{Mode, ModelSettings, SubimageSettings, TrainingSettings};
-pub use split::{Split, SplitSettings, split_by_position, split_lines};
+pub use split::{SplitSettings, split_by_position, split_lines};
 pub use subimages::{Subimages, cut_at, grid_centres, labels_between, standardized};
 pub use training::{EpochRecord, Recipe, Trained, train};

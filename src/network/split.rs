@@ -8,18 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::neighbours::Point;
 use crate::settings::Source;
-
-/// A part of the samples; as `u8` the code in `/split` of a dataset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Split {
-    /// Weights are fitted to it.
-    Train = 0,
-    /// The best epoch is chosen by it.
-    Validation = 1,
-    /// Never seen in training.
-    Test = 2,
-}
+use crate::storage::dataset::Split;
 
 /// `[split]`: where the lines are.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -108,7 +108,7 @@ impl Plan {
         let Structure { positions, numbers, cell, .. } = &self.structure;
         let multislice = &self.settings.multislice;
         let (table, thickness) = (multislice.scattering_factors, multislice.slice_thickness_angstrom);
-        Potential::new(positions, numbers, *cell, self.grid.shape(), table, thickness)
+        Potential::new(positions, numbers, *cell, self.grid.shape(), table, thickness)?.oversampled(multislice.oversampling)
     }
 
     /// The detectors, in the order of their names.
@@ -176,6 +176,7 @@ impl Plan {
             probes: self.raster.len(),
             tilts: self.settings.tilts_mrad.len(),
             threads: rayon::current_num_threads(),
+            oversampling: self.settings.multislice.oversampling,
         };
         Ok(expected_work(sizes, self.settings.multislice.precision))
     }

@@ -14,7 +14,6 @@ use super::hdf::{self, Node, Sink};
 use super::records;
 use crate::crystal::{Structure, Truth};
 use crate::error::{Error, Result};
-use crate::neighbours::Point;
 use crate::provenance::Provenance;
 
 /// Version of HyperSpy's layout that is written.
