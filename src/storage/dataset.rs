@@ -18,7 +18,7 @@ use crate::provenance::Provenance;
 const CHUNK_BYTES: usize = 1 << 18;
 /// Rows per chunk of the labels.
 const LABEL_CHUNK: usize = 4096;
-/// Values of the `mode`, `split` and other labels, as told in the file.
+/// What the numbers of `/split` mean, as told in the file.
 const SPLIT_CODES: &str = "0 train, 1 validation, 2 test";
 
 /// Which part of a data set a sub-image belongs to.

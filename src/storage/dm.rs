@@ -60,6 +60,31 @@ fn micrograph(
     signals: Vec<SignalSummary>,
     notices: Vec<String>,
 ) -> Result<Micrograph> {
+    let (sample, frames, shape) = readable(path, image)?;
+    let [x, y] = &image.calibration;
+    Ok(Micrograph {
+        path: path.to_owned(),
+        title: image.title.clone(),
+        format: if file.version == 3 { "dm3" } else { "dm4" },
+        frames,
+        shape,
+        sampling: pixel_size(y.0, &y.1)
+            .zip(pixel_size(x.0, &x.1))
+            .map(|(y, x)| [y, x]),
+        truth: None,
+        signals,
+        notices,
+        navigation: counted(frames),
+        pixels: Pixels::Plain(PlainPixels {
+            offset: image.data.offset,
+            sample,
+            little: file.little,
+        }),
+    })
+}
+
+/// Kind of pixel, number of frames and their shape `[rows, cols]`, if the data are as long as the sizes tell.
+fn readable(path: &Path, image: &DmImage) -> Result<(Sample, usize, [usize; 2])> {
     let place = format!("ImageList/[{}]", image.index);
     let wrong = |what: &str, got: String, allowed: String| {
         Error::data(path, format!("{place}/ImageData/{what}"), got, allowed)
@@ -68,7 +93,7 @@ fn micrograph(
         wrong(
             "DataType",
             format!("{number}"),
-            "a real or colour image (not complex, not binary)".into(),
+            "a real or colour image, not a complex one".into(),
         )
     })?;
     let [cols, rows, stack @ ..] = image.dimensions.as_slice() else {
@@ -96,26 +121,7 @@ fn micrograph(
         ));
     }
     let frames = stack.iter().product::<u64>() as usize;
-    let [x, y] = &image.calibration;
-    Ok(Micrograph {
-        path: path.to_owned(),
-        title: image.title.clone(),
-        format: if file.version == 3 { "dm3" } else { "dm4" },
-        frames,
-        shape: [*rows as usize, *cols as usize],
-        sampling: pixel_size(y.0, &y.1)
-            .zip(pixel_size(x.0, &x.1))
-            .map(|(y, x)| [y, x]),
-        truth: None,
-        signals,
-        notices,
-        navigation: counted(frames),
-        pixels: Pixels::Plain(PlainPixels {
-            offset: image.data.offset,
-            sample,
-            little: file.little,
-        }),
-    })
+    Ok((sample, frames, [*rows as usize, *cols as usize]))
 }
 
 impl DmImage {

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use hdf5::file::FileCloseDegree;
 use hdf5::types::{FixedAscii, FixedUnicode, TypeDescriptor, VarLenAscii, VarLenUnicode};
 use hdf5::{Dataset, H5Type, LocationType};
 use ndarray::{ArrayView, Dimension};
@@ -33,12 +34,22 @@ pub(super) fn open(path: &Path) -> Result<Node> {
     hdf5::silence_errors(true);
     // The library's own message for a missing file is a page long.
     std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let file = hdf5::File::open(path).map_err(|error| read_error(path, "/", &error))?;
+    let file = unlocked()
+        .open(path)
+        .map_err(|error| read_error(path, "/", &error))?;
     Ok(Node {
         group: as_group(&file, path)?,
         path: path.to_owned(),
         name: String::new(),
     })
+}
+
+/// Options without the library's file locks (HDF5 1.10.7 or later): cluster file systems often refuse them, and files that
+/// appear whole under their name need none.
+fn unlocked() -> hdf5::FileBuilder {
+    let mut options = hdf5::File::with_options();
+    options.with_fapl(|list| list.file_locking(false));
+    options
 }
 
 fn as_group(file: &hdf5::File, path: &Path) -> Result<hdf5::Group> {
@@ -59,7 +70,9 @@ impl Sink {
     pub(super) fn create(path: &Path, force: bool) -> Result<Self> {
         hdf5::silence_errors(true);
         let output = OutputFile::create(path, force)?;
-        let file = hdf5::File::with_options()
+        let file = unlocked()
+            // Closing must fail, not wait, where an object of the file was left open.
+            .with_fapl(|list| list.fclose_degree(FileCloseDegree::Semi))
             .with_fcpl(|list| list.obj_track_times(false))
             .create(output.temporary())
             .map_err(|error| write_error(path, "/", &error))?;
@@ -89,8 +102,7 @@ impl Sink {
 
     /// Flushes, closes and gives the file its name; on failure nothing is left behind.
     ///
-    /// All groups and data sets of the file must be closed before: the library crashes on closing what belongs to a file that
-    /// it failed to close.
+    /// All groups and data sets of the file must be closed before; the close fails otherwise.
     pub(super) fn finish(self) -> Result<()> {
         self.flush()?;
         let Self { root, file, output } = self;

@@ -35,40 +35,23 @@ pub(super) fn open(path: &Path, signal: Option<&str>) -> Result<Micrograph> {
     } else {
         data_sets(&root)?
     };
-    let haadf = |signal: &SignalSummary| signal.name.to_lowercase().contains("haadf");
-    // Most pixels per frame; of equal ones the detector that these methods are made for.
-    let rank = |index: usize| {
-        let plane = signals[index].shape.iter().rev().take(2);
-        let area = plane.fold(1usize, |area, &size| area.saturating_mul(size));
-        Some((area, haadf(&signals[index])))
-    };
-    let chosen = choose(path, signal, &signals, rank)?;
+    let chosen = choose(path, signal, &signals, |index| Some(rank(&signals[index])))?;
     let images = signals.iter().filter(|signal| signal.is_image).count();
     let notices = if signal.is_none() && images > 1 {
         vec![SignalSummary::notice(&signals, chosen)]
     } else {
         Vec::new()
     };
-    let name = signals[chosen].name.clone();
-    let shape = signals[chosen].shape.clone();
-    let [leading @ .., rows, cols] = shape.as_slice() else {
-        return Err(root.wrong(&name, format!("shape {shape:?}"), "two axes or more"));
-    };
-    let dataset = root.dataset(name.trim_start_matches('/'))?;
-    if !is_real(&dataset) {
-        return Err(root.wrong(&name, "numbers that are not real", "integers or floats"));
-    }
-    if shape.contains(&0) {
-        return Err(root.wrong(&name, format!("shape {shape:?}"), "at least one pixel"));
-    }
-    root.check_size(&name, &dataset)?;
-    let frames = leading.iter().product();
+    let SignalSummary {
+        name, title, shape, ..
+    } = signals[chosen].clone();
+    let frames = readable_frames(&root, &name)?;
     let mut micrograph = Micrograph {
         path: path.to_owned(),
-        title: signals[chosen].title.clone(),
+        title,
         format: if hyperspy { "hspy" } else { "hdf5" },
         frames,
-        shape: [*rows, *cols],
+        shape: [shape[shape.len() - 2], shape[shape.len() - 1]],
         sampling: None,
         truth: None,
         signals,
@@ -77,13 +60,38 @@ pub(super) fn open(path: &Path, signal: Option<&str>) -> Result<Micrograph> {
         pixels: Pixels::DataSet(name.clone()),
     };
     if hyperspy {
-        calibrate(&root, &name, leading, &mut micrograph)?;
+        calibrate(&root, &name, &shape[..shape.len() - 2], &mut micrograph)?;
     }
     // A file truncated inside its data must not open well and fail later.
     micrograph
         .pixels
         .frame(path, frames - 1, micrograph.shape)?;
     Ok(micrograph)
+}
+
+/// Most pixels per frame are best; of equal signals the detector that these methods are made for.
+fn rank(signal: &SignalSummary) -> (usize, bool) {
+    let plane = signal.shape.iter().rev().take(2);
+    let area = plane.fold(1usize, |area, &size| area.saturating_mul(size));
+    (area, signal.name.to_lowercase().contains("haadf"))
+}
+
+/// Number of frames of a data set, after a check that it holds images.
+fn readable_frames(root: &Node, name: &str) -> Result<usize> {
+    let dataset = root.dataset(name.trim_start_matches('/'))?;
+    let shape = dataset.shape();
+    if !is_real(&dataset) {
+        return Err(root.wrong(name, "numbers that are not real", "integers or floats"));
+    }
+    root.check_size(name, &dataset)?;
+    match shape.as_slice() {
+        [leading @ .., _, _] if !shape.contains(&0) => Ok(leading.iter().product()),
+        _ => Err(root.wrong(
+            name,
+            format!("shape {shape:?}"),
+            "(…, y, x) with at least one pixel",
+        )),
+    }
 }
 
 /// Whether a file says that it is HyperSpy's.

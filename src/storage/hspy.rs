@@ -84,51 +84,57 @@ pub fn write_images(path: &Path, file: &ImageFile, force: bool) -> Result<()> {
     start_layout(root)?;
     let experiments = root.create_group("Experiments")?;
     for detector in &file.detectors {
-        let (tilts, thicknesses, rows, cols) = detector.data.dim();
-        let signal = |name, offset, scale, size| SignalAxis {
-            name,
-            units: "Å",
-            values: AxisValues::Uniform(offset, scale, size),
-            navigate: false,
-        };
-        let axes = [
-            SignalAxis {
-                name: "tilt",
-                units: "",
-                values: AxisValues::Uniform(0.0, 1.0, tilts),
-                navigate: true,
-            },
-            SignalAxis {
-                name: "thickness",
-                units: "nm",
-                values: AxisValues::Listed(&file.thicknesses_nm),
-                navigate: true,
-            },
-            signal("y", file.offset[0], file.sampling[0], rows),
-            signal("x", file.offset[1], file.sampling[1], cols),
-        ];
-        let kept: Vec<usize> = (0..4)
-            .filter(|&axis| axis >= 2 || [tilts, thicknesses][axis] > 1)
-            .collect();
-        let shape: Vec<usize> = kept
-            .iter()
-            .map(|&axis| detector.data.shape()[axis])
-            .collect();
-        let data = detector.data.view().into_shape_with_order(IxDyn(&shape));
-        let data = data.map_err(Error::compute("shaping images"))?;
-        let axes: Vec<&SignalAxis> = kept.iter().map(|&axis| &axes[axis]).collect();
-        write_signal(&experiments, &detector.name, "Intensity", data, &axes)?;
+        write_detector(&experiments, file, detector)?;
     }
-    let navigation = root.create_group("navigation")?;
-    records::write_rows(&navigation, "tilts_mrad", &file.tilts_mrad, "mrad")?;
-    let thicknesses = navigation.write("thicknesses_nm", aview1(&file.thicknesses_nm))?;
-    navigation.label(&thicknesses, "units", "nm")?;
+    drop(experiments);
+    write_navigation(root, file)?;
     records::write_structure(root, &file.structure)?;
     records::write_truth(root, &file.truth)?;
     records::write_provenance(root, &file.provenance)?;
-    drop(navigation);
-    drop(experiments);
     sink.finish()
+}
+
+fn write_detector(experiments: &Node, file: &ImageFile, detector: &DetectorStack) -> Result<()> {
+    let (tilts, _, rows, cols) = detector.data.dim();
+    let axis = |name, units, values, navigate| SignalAxis {
+        name,
+        units,
+        values,
+        navigate,
+    };
+    let pixels =
+        |axis: usize, size| AxisValues::Uniform(file.offset[axis], file.sampling[axis], size);
+    let axes = [
+        axis("tilt", "", AxisValues::Uniform(0.0, 1.0, tilts), true),
+        axis(
+            "thickness",
+            "nm",
+            AxisValues::Listed(&file.thicknesses_nm),
+            true,
+        ),
+        axis("y", "Å", pixels(0, rows), false),
+        axis("x", "Å", pixels(1, cols), false),
+    ];
+    let kept: Vec<(&SignalAxis, usize)> = axes
+        .iter()
+        .zip(detector.data.shape().iter().copied())
+        .filter(|(axis, size)| !axis.navigate || *size > 1)
+        .collect();
+    let shape: Vec<usize> = kept.iter().map(|(_, size)| *size).collect();
+    let data = detector.data.as_standard_layout();
+    let data = data
+        .view()
+        .into_shape_with_order(IxDyn(&shape))
+        .map_err(Error::compute("shaping images"))?;
+    let axes: Vec<&SignalAxis> = kept.iter().map(|(axis, _)| *axis).collect();
+    write_signal(experiments, &detector.name, "Intensity", data, &axes)
+}
+
+fn write_navigation(root: &Node, file: &ImageFile) -> Result<()> {
+    let node = root.create_group("navigation")?;
+    records::write_rows(&node, "tilts_mrad", &file.tilts_mrad, "mrad")?;
+    let thicknesses = node.write("thicknesses_nm", aview1(&file.thicknesses_nm))?;
+    node.label(&thicknesses, "units", "nm")
 }
 
 fn check(path: &Path, file: &ImageFile) -> Result<()> {

@@ -64,21 +64,7 @@ fn describe_micrograph(micrograph: &Micrograph, text: &mut String) {
         }
         None => line(text, "pixel size", "not calibrated (give --sampling Å/px)"),
     }
-    if micrograph.frames > 1 {
-        line(text, "frames", micrograph.frames);
-        for index in 0..micrograph.frames.min(MAX_LABELS) {
-            line(text, "", format!("{index}: {}", micrograph.label(index)));
-        }
-        if micrograph.frames > MAX_LABELS {
-            line(
-                text,
-                "",
-                format!("… {} more", micrograph.frames - MAX_LABELS),
-            );
-        }
-    } else if !micrograph.label(0).is_empty() {
-        line(text, "frame", micrograph.label(0));
-    }
+    describe_frames(micrograph, text);
     if micrograph.signals.len() > 1 {
         for signal in &micrograph.signals {
             let shape: Vec<String> = signal.shape.iter().map(ToString::to_string).collect();
@@ -105,6 +91,24 @@ fn describe_micrograph(micrograph: &Micrograph, text: &mut String) {
                 truth.b_columns.len()
             ),
         );
+    }
+}
+
+fn describe_frames(micrograph: &Micrograph, text: &mut String) {
+    if micrograph.frames > 1 {
+        line(text, "frames", micrograph.frames);
+        for index in 0..micrograph.frames.min(MAX_LABELS) {
+            line(text, "", format!("{index}: {}", micrograph.label(index)));
+        }
+        if micrograph.frames > MAX_LABELS {
+            line(
+                text,
+                "",
+                format!("… {} more", micrograph.frames - MAX_LABELS),
+            );
+        }
+    } else if !micrograph.label(0).is_empty() {
+        line(text, "frame", micrograph.label(0));
     }
 }
 

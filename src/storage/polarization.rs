@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ndarray::{Array2, aview1};
 
-use super::hdf::{self, Sink};
+use super::hdf::{self, Node, Sink};
 use super::hspy::{self, AxisValues, SignalAxis};
 use super::records;
 use crate::crystal::polarization::PolarVector;
@@ -95,7 +95,13 @@ pub fn write_polarization(
     let sink = Sink::create(path, force)?;
     let root = sink.root();
     hspy::start_layout(root)?;
-    let experiments = root.create_group("Experiments")?;
+    write_maps(&root.create_group("Experiments")?, cells, grid)?;
+    write_cells(&sink, cells)?;
+    records::write_provenance(root, provenance)?;
+    sink.finish()
+}
+
+fn write_maps(experiments: &Node, cells: &[PolarVector], grid: &MapGrid) -> Result<()> {
     let (rows, cols) = grid.cells.dim();
     let axis = |name, axis: usize, size| SignalAxis {
         name,
@@ -116,17 +122,14 @@ pub fn write_polarization(
             .cells
             .mapv(|cell| cell.map_or(f32::NAN, |index| field(&cells[index]) as f32));
         hspy::write_signal(
-            &experiments,
+            experiments,
             name,
             &format!("{name} (pm)"),
             map.view(),
             &axes,
         )?;
     }
-    drop(experiments);
-    write_cells(&sink, cells)?;
-    records::write_provenance(root, provenance)?;
-    sink.finish()
+    Ok(())
 }
 
 fn write_cells(sink: &Sink, cells: &[PolarVector]) -> Result<()> {

@@ -255,26 +255,7 @@ pub(super) fn open_png(path: &Path) -> Result<Micrograph> {
 pub(super) fn open_npy(path: &Path) -> Result<Micrograph> {
     let kind = npy_kind(path)?;
     let wrong = |place: &str, got: String, allowed: &str| Error::data(path, place, got, allowed);
-    let array = match kind.trim_start_matches(['<', '>', '|', '=']) {
-        "b1" => npy_values::<bool>(path, |v| f32::from(u8::from(v))),
-        "i1" => npy_values::<i8>(path, f32::from),
-        "u1" => npy_values::<u8>(path, f32::from),
-        "i2" => npy_values::<i16>(path, f32::from),
-        "u2" => npy_values::<u16>(path, f32::from),
-        "i4" => npy_values::<i32>(path, |v| v as f32),
-        "u4" => npy_values::<u32>(path, |v| v as f32),
-        "i8" => npy_values::<i64>(path, |v| v as f32),
-        "u8" => npy_values::<u64>(path, |v| v as f32),
-        "f4" => npy_values::<f32>(path, |v| v),
-        "f8" => npy_values::<f64>(path, |v| v as f32),
-        _ => {
-            return Err(wrong(
-                "header, descr",
-                kind,
-                "a real type: b1, i1 to i8, u1 to u8, f4, f8",
-            ));
-        }
-    }?;
+    let array = npy_array(path, &kind)?;
     let frames = match array.shape() {
         [_, _, 3 | 4] if kind.ends_with("u1") || kind.ends_with("u2") => colour_to_grey(&array),
         [_, _] => array
@@ -306,6 +287,29 @@ pub(super) fn open_npy(path: &Path) -> Result<Micrograph> {
         [count, rows, cols],
         Pixels::Held(frames.as_standard_layout().into_owned()),
     ))
+}
+
+/// All numbers of the file, whose type is `kind`.
+fn npy_array(path: &Path, kind: &str) -> Result<ArrayD<f32>> {
+    match kind.trim_start_matches(['<', '>', '|', '=']) {
+        "b1" => npy_values::<bool>(path, |v| f32::from(u8::from(v))),
+        "i1" => npy_values::<i8>(path, f32::from),
+        "u1" => npy_values::<u8>(path, f32::from),
+        "i2" => npy_values::<i16>(path, f32::from),
+        "u2" => npy_values::<u16>(path, f32::from),
+        "i4" => npy_values::<i32>(path, |v| v as f32),
+        "u4" => npy_values::<u32>(path, |v| v as f32),
+        "i8" => npy_values::<i64>(path, |v| v as f32),
+        "u8" => npy_values::<u64>(path, |v| v as f32),
+        "f4" => npy_values::<f32>(path, |v| v),
+        "f8" => npy_values::<f64>(path, |v| v as f32),
+        _ => Err(Error::data(
+            path,
+            "header, descr",
+            kind,
+            "a real type: b1, i1 to i8, u1 to u8, f4, f8",
+        )),
+    }
 }
 
 fn colour_to_grey(array: &ArrayD<f32>) -> Array3<f32> {

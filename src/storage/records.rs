@@ -8,8 +8,22 @@ use crate::crystal::Sublattice;
 use crate::error::{Error, Result};
 use crate::provenance::{InputHash, Provenance};
 
-/// Codes of the sublattices in files.
-const SUBLATTICES: [Sublattice; 3] = [Sublattice::A, Sublattice::B, Sublattice::O];
+/// What the numbers of `/structure/sublattice` mean, as told in the file.
+const SUBLATTICE_CODES: &str = "0 A, 1 B, 2 O";
+
+fn code(sublattice: Sublattice) -> u8 {
+    match sublattice {
+        Sublattice::A => 0,
+        Sublattice::B => 1,
+        Sublattice::O => 2,
+    }
+}
+
+fn sublattice(code: u8) -> Option<Sublattice> {
+    [Sublattice::A, Sublattice::B, Sublattice::O]
+        .get(usize::from(code))
+        .copied()
+}
 
 /// Writes points or vectors as a data set `(n, N)` with its unit.
 pub(super) fn write_rows<const N: usize>(
@@ -32,18 +46,9 @@ pub(super) fn write_structure(root: &Node, structure: &Structure) -> Result<()> 
     node.write("numbers", aview1(&structure.numbers))?;
     let cell = node.write("cell", aview1(&structure.cell))?;
     node.label(&cell, "units", "Å")?;
-    let codes: Vec<u8> = structure
-        .sublattices
-        .iter()
-        .map(|sublattice| {
-            SUBLATTICES
-                .iter()
-                .position(|s| s == sublattice)
-                .unwrap_or_default() as u8
-        })
-        .collect();
+    let codes: Vec<u8> = structure.sublattices.iter().copied().map(code).collect();
     let sublattice = node.write("sublattice", aview1(&codes))?;
-    node.label(&sublattice, "codes", "0 A, 1 B, 2 O")
+    node.label(&sublattice, "codes", SUBLATTICE_CODES)
 }
 
 /// Reads `/structure`.
@@ -54,9 +59,9 @@ pub(super) fn read_structure(root: &Node) -> Result<Structure> {
     let codes = node.read::<u8>("sublattice")?.1;
     let sublattices = codes
         .iter()
-        .map(|&code| SUBLATTICES.get(usize::from(code)).copied())
+        .map(|&code| sublattice(code))
         .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| node.wrong("sublattice", "an unknown code", "0 A, 1 B, 2 O"))?;
+        .ok_or_else(|| node.wrong("sublattice", "an unknown code", SUBLATTICE_CODES))?;
     let cell = node.read::<f64>("cell")?.1;
     let cell = <[f64; 3]>::try_from(cell.as_slice())
         .map_err(|_| node.wrong("cell", format!("{} numbers", cell.len()), "3"))?;

@@ -1,4 +1,5 @@
 //! Files: what is written is read again, foreign images have the numbers other programs read, damage is an error.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use ferrostem::storage::dataset::{Dataset, DatasetInfo, DatasetWriter, Split, Su
 use ferrostem::crystal::{Structure, Truth};
 use ferrostem::storage::hspy::{self, DetectorStack, ImageFile};
 use ferrostem::storage::polarization::{self, MapGrid};
-use ferrostem::storage::{info, micrograph};
+use ferrostem::storage::{info, micrograph, tables};
 use ndarray::{Array1, Array2, Array3, Array4};
 use ndarray_npy::WriteNpyExt;
 
@@ -317,7 +318,7 @@ fn png_keeps_its_8_and_16_bits() {
     let save = |picture: image::DynamicImage| {
         picture
             .save_with_format(&path, image::ImageFormat::Png)
-            .unwrap()
+            .unwrap();
     };
     save(image::ImageBuffer::from_fn(4, 3, |x, y| image::Luma([(y * 4 + x) as u8])).into());
     assert_eq!(
@@ -806,35 +807,49 @@ fn a_full_disk_is_an_error_and_leaves_nothing() {
         return;
     };
     let folder = disk.0.path();
-    // Noise does not compress: 4 MB on 200 kB.
-    let mut file = images();
-    let mut rng = ferrostem::rng::stream(1, "noise", 0);
-    for detector in &mut file.detectors {
-        detector.data = Array4::from_shape_simple_fn((2, 3, 300, 300), || {
-            ferrostem::rng::Rng::random(&mut rng)
-        });
-    }
     let left = || {
-        fs::read_dir(folder)
-            .unwrap()
+        let entries = fs::read_dir(folder).unwrap();
+        entries
             .map(|entry| entry.unwrap().path())
             .collect::<Vec<_>>()
     };
-    for result in [
-        hspy::write_images(&folder.join("i.hspy"), &file, false),
-        write_dataset(&folder.join("d.h5"), 3, 5000),
-    ] {
+    let refused = |result: ferrostem::Result<()>| {
         let error = result.unwrap_err();
+        let of_writing = matches!(error, ferrostem::Error::Io { doing: "write", .. });
         assert!(
-            matches!(error, ferrostem::Error::Io { doing: "write", .. }),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains("No space left on device"),
+            of_writing && error.to_string().contains("No space left on device"),
             "{error}"
         );
         assert!(left().is_empty(), "left behind: {:?}", left());
+    };
+    // Noise does not compress. The sizes let the disk fill up at the first frame, in the middle, and while closing.
+    let mut rng = ferrostem::rng::stream(1, "noise", 0);
+    for side in [65, 100, 300] {
+        let mut file = images();
+        for detector in &mut file.detectors {
+            let pixel = || ferrostem::rng::Rng::random(&mut rng);
+            detector.data = Array4::from_shape_simple_fn((2, 3, side, side), pixel);
+        }
+        refused(hspy::write_images(&folder.join("i.hspy"), &file, false));
     }
+    for (pieces, count) in [(1, 2500), (1, 3500), (3, 5000), (40, 1000), (8, 20_000)] {
+        refused(write_dataset(&folder.join("d.h5"), pieces, count));
+    }
+    let many: Vec<PolarVector> = cells().into_iter().cycle().take(5000).collect();
+    let grid = MapGrid::nearest(&many, 4.0).unwrap();
+    let provenance = Provenance::start("columns", String::new(), None);
+    refused(polarization::write_polarization(
+        &folder.join("p.hspy"),
+        &many,
+        &grid,
+        &provenance,
+        false,
+    ));
+    refused(tables::write_table(
+        &folder.join("t.csv"),
+        &["x"],
+        vec![["1.25".to_owned()]; 100_000],
+    ));
     // What fits is written after all.
     hspy::write_images(&folder.join("i.hspy"), &images(), false).unwrap();
 }
