@@ -26,7 +26,7 @@ pub struct SimulationTemplate {
 }
 
 /// Name of a study's detector in its image files.
-pub const DETECTOR: &str = "adf";
+const DETECTOR: &str = "adf";
 
 impl SimulationTemplate {
     /// The whole simulation of one specimen.
