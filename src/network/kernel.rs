@@ -324,3 +324,34 @@ fn vectorized(product: impl Product) {
     }
     product.run::<{ cfg!(target_arch = "aarch64") }>();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Rng, stream};
+
+    #[test]
+    fn the_product_is_the_same_with_and_without_vector_instructions() {
+        let mut rng = stream(9, "kernel", 0);
+        let mut numbers =
+            |count| -> Vec<f32> { (0..count).map(|_| rng.random_range(-1.0..1.0)).collect() };
+        let (input, weights) = (numbers(TILE * 40), to_lanes(&numbers(40 * LANES), LANES));
+        let lines: [&[f32]; TILE] = std::array::from_fn(|i| &input[i * 40..(i + 1) * 40]);
+        let (mut fast, mut plain) = ([[0.0; LANES]; TILE], [[0.0; LANES]; TILE]);
+        vectorized(PatchRow {
+            lines,
+            weights: &weights,
+            sums: &mut fast,
+        });
+        PatchRow {
+            lines,
+            weights: &weights,
+            sums: &mut plain,
+        }
+        .run::<false>();
+        for (fast, plain) in fast.iter().flatten().zip(plain.iter().flatten()) {
+            // 40 terms of at most 1, rounded once or twice each: some units of 6e-8.
+            assert!((fast - plain).abs() < 1e-5, "{fast} {plain}");
+        }
+    }
+}

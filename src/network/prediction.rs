@@ -29,8 +29,8 @@ pub struct Ensemble {
     pub mean: Array2<f64>,
     /// Standard deviation over the networks `(n, 2)` [pm]; NaN for a single network.
     pub spread: Array2<f64>,
-    /// Standard deviation of `mean` `(n, 2)` [pm]: √(spread² + residual²), the residual being the part of the validation
-    /// error that the spread does not explain.
+    /// Standard deviation of `mean` `(n, 2)` [pm]: √(spread² + residual²), the residual chosen in training so that the
+    /// validation errors divided by sigma have a mean square of 1.
     pub sigma: Array2<f64>,
 }
 

@@ -37,7 +37,8 @@ pub struct Description {
     pub window_px: usize,
     /// Outputs of the networks are multiplied by this: root mean square of the training displacements [pm].
     pub target_scale_pm: f64,
-    /// Part of the validation error that the spread of the ensemble does not explain, `[x, y]` [pm].
+    /// Added in square to the spread of the ensemble, so that the validation errors divided by their sigma have a mean square
+    /// of 1; `[x, y]` [pm].
     pub residual_pm: [f64; 2],
     /// What is done to intensities.
     pub normalisation: Normalisation,

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Tensor};
 use indicatif::ProgressBar;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -311,24 +311,22 @@ impl<'a> Run<'a> {
         seed: u64,
         epoch: usize,
     ) -> Result<(f64, Weights)> {
-        let variables: Vec<Var> = self
-            .architecture
-            .tensors(weights)
-            .and_then(|tensors| tensors.iter().map(Var::from_tensor).collect())
-            .map_err(compute)?;
+        let tensors = self.architecture.tensors(weights).map_err(compute)?;
         let shards: Vec<(f64, Weights)> = batch
             .par_chunks(SHARD)
             .map(|shard| {
                 let (images, targets) = self.gather(shard, seed, epoch);
-                self.shard_gradient(&variables, images, targets, batch.len())
+                self.shard_gradient(&tensors, images, targets, batch.len())
             })
             .collect::<candle_core::Result<_>>()
             .map_err(compute)?;
         let mut shards = shards.into_iter();
         let first = shards.next().unwrap_or_default();
         Ok(shards.fold(first, |(sum, mut total), (squares, gradient)| {
-            for (total, gradient) in total.iter_mut().flatten().zip(gradient.iter().flatten()) {
-                *total += gradient;
+            for (total, gradient) in total.iter_mut().zip(&gradient) {
+                for (total, gradient) in total.iter_mut().zip(gradient) {
+                    *total += gradient;
+                }
             }
             (sum + squares, total)
         }))
@@ -363,7 +361,7 @@ impl<'a> Run<'a> {
     /// Sum of squared errors of one shard, and its part of the gradient of the batch's mean.
     fn shard_gradient(
         &self,
-        variables: &[Var],
+        weights: &[Tensor],
         images: Vec<f32>,
         targets: Vec<f32>,
         batch: usize,
@@ -372,20 +370,20 @@ impl<'a> Run<'a> {
         let shape = (count, self.window, self.window, 1);
         let images = Tensor::from_vec(images, shape, &Device::Cpu)?;
         let targets = Tensor::from_vec(targets, (count, 1, 1, OUTPUTS), &Device::Cpu)?;
-        let weights: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
-        let errors = (self.architecture.forward(&weights, &images)? - targets)?;
-        let squares = errors.sqr()?.sum_all()?;
-        let mean = (&squares / (batch * OUTPUTS) as f64)?;
-        let gradients = mean.backward()?;
-        let gradient = weights.iter().map(|weights| match gradients.get(weights) {
-            Some(gradient) => gradient.flatten_all()?.to_vec1(),
-            None => Ok(vec![0.0; weights.elem_count()]),
-        });
-        let gradient = gradient.collect::<candle_core::Result<_>>()?;
-        Ok((f64::from(squares.to_scalar::<f32>()?), gradient))
+        let mut squares = 0.0;
+        let gradients = self.architecture.gradient(weights, &images, |result| {
+            let errors = (result - targets)?;
+            squares = f64::from(errors.sqr()?.sum_all()?.to_scalar::<f32>()?);
+            // The derivative of Σ error² / (2 batch).
+            errors * (2.0 / (batch * OUTPUTS) as f64)
+        })?;
+        let gradients = gradients
+            .iter()
+            .map(|gradient| gradient.flatten_all()?.to_vec1());
+        Ok((squares, gradients.collect::<candle_core::Result<_>>()?))
     }
 
-    /// The ensemble of the best weights, with what is left of the validation error beside the spread.
+    /// The ensemble of the best weights, its uncertainty calibrated on the validation samples.
     fn finish(&self, states: Vec<State>) -> Result<Trained> {
         let recipe = self.recipe;
         let description = Description {
@@ -412,17 +410,35 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Root of the mean squared error less the mean squared spread, by component [pm]; 0 where the spread explains it all.
+/// The residual r that makes the mean of error²/(spread² + r²) over `samples` 1, by component [pm]; 0 where the spread alone
+/// is larger than the errors.
 fn residual(predicted: &Ensemble, samples: &Samples) -> [f64; 2] {
     std::array::from_fn(|c| {
         let (mean, spread) = (predicted.mean.column(c), predicted.spread.column(c));
-        let terms = mean.iter().zip(&spread).zip(samples.targets.column(c));
-        let excess = terms.map(|((mean, spread), &target)| {
-            (mean - f64::from(target)).powi(2) - if spread.is_nan() { 0.0 } else { spread.powi(2) }
-        });
-        (excess.sum::<f64>() / samples.count() as f64)
-            .max(0.0)
-            .sqrt()
+        let errors = mean.iter().zip(samples.targets.column(c));
+        let terms: Vec<(f64, f64)> = errors
+            .zip(spread)
+            .map(|((mean, &target), &spread)| {
+                // A single network has no spread.
+                let spread = if spread.is_nan() { 0.0 } else { spread };
+                ((mean - f64::from(target)).powi(2), spread.powi(2))
+            })
+            .collect();
+        let count = terms.len() as f64;
+        // At r² = mean error² the mean is at most 1, and it falls with r: bisect, to the last bit of f64.
+        let (mut low, mut high) = (0.0, terms.iter().map(|t| t.0).sum::<f64>() / count);
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            let scaled = terms
+                .iter()
+                .map(|(error, spread)| error / (spread + middle));
+            if scaled.sum::<f64>() > count {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        high.sqrt()
     })
 }
 
