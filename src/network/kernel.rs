@@ -237,11 +237,10 @@ impl<T: Real, const M: usize> Product for PatchRow<'_, T, M> {
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
         let mut sums = *self.sums;
-        let length = self.weights.len();
-        let lines = self.lines.map(|line| &line[..length]);
-        for k in 0..length {
+        let lines = self.lines.map(|line| &line[..self.weights.len()]);
+        for (k, weights) in self.weights.iter().enumerate() {
             for i in 0..M {
-                accumulate::<T, FUSED>(&mut sums[i], lines[i][k], &self.weights[k]);
+                accumulate::<T, FUSED>(&mut sums[i], lines[i][k], weights);
             }
         }
         *self.sums = sums;

@@ -15,10 +15,13 @@
 //! candle 0.11's pooling gradient is a quarter of what it must be. Random numbers are never candle's, which cannot be seeded
 //! on the CPU.
 
+mod architecture;
+mod batch;
+mod calibration;
 mod checkpoint;
 mod convolution;
 mod kernel;
-mod network;
+
 mod optimizer;
 mod pooling;
 mod prediction;
@@ -34,7 +37,7 @@ mod training;
 #[cfg(test)]
 mod check;
 
-pub use prediction::{DenseMap, Ensemble};
+pub use prediction::{DenseMap, Predictions};
 pub use regressor::{Description, Normalisation, Regressor};
 pub use samples::Samples;
 pub use settings::{Mode, ModelSettings, SubimageSettings, TrainingSettings};

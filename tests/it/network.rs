@@ -1,5 +1,7 @@
 //! The whole way of a network: image → sub-images → training → predictions, on images of Gaussian columns with known truth.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::sync::LazyLock;
 
 use ferrostem::crystal::polarization::PolarVector;
