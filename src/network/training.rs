@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::progress::Reporter;
 use crate::provenance::SCHEMA_VERSION;
 use crate::rng::{Rng, stream};
+use crate::settings::Source;
 
 /// What is to be trained, apart from the samples.
 #[derive(Debug, Clone)]
@@ -131,6 +132,11 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(recipe: &'a Recipe, train: &'a Samples, validation: &'a Samples) -> Result<Self> {
         let window = recipe.subimages.window();
+        // Callers without a settings file get the same messages, without a line.
+        let source = Source::from_text("training", "");
+        recipe.training.validate(&source)?;
+        recipe.subimages.validate(&source)?;
+        recipe.model.validate(&source, window)?;
         train.check("training", window)?;
         validation.check("validation", window)?;
         let (scale, architecture) = match recipe.start {
@@ -471,6 +477,21 @@ mod tests {
         assert_eq!(
             error,
             "the validation samples: got none; needed: at least one"
+        );
+        let nothing = TrainingSettings {
+            batch: 0,
+            ..training.clone()
+        };
+        let without = Recipe {
+            training: &nothing,
+            ..recipe.clone()
+        };
+        let error = train(&without, &samples, &samples, None, &quiet)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "training: training.batch: got 0; allowed: 1 to 65536"
         );
         samples.targets[(3, 1)] = f32::NAN;
         let error = train(&recipe, &samples, &samples, None, &quiet)
