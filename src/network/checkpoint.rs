@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::network::{Architecture, Weights};
+use super::architecture::{Architecture, Weights};
 use super::optimizer::Optimizer;
 use super::training::{EpochRecord, State};
 use crate::error::{Error, Result};

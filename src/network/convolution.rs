@@ -125,25 +125,62 @@ impl CustomOp3 for Convolution {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let mut gradient = gradient.contiguous()?;
-        if self.rectify {
-            gradient = gradient.apply_op2_no_bwd(result, &RectifierGradient)?;
-        }
-        let of_input = InputGradient {
-            shape: input.dims4()?,
-        };
-        let of_input = input
-            .track_op()
-            .then(|| gradient.apply_op2_no_bwd(weights, &of_input))
-            .transpose()?;
-        let (rows, cols, inputs, _) = weights.dims4()?;
-        let kernel = (rows, cols, inputs);
-        let both = input.apply_op2_no_bwd(&gradient, &WeightGradient { kernel })?;
-        let length = rows * cols * inputs;
-        let of_weights = both.narrow(0, 0, length)?.reshape(weights.dims())?;
-        let of_bias = both.narrow(0, length, 1)?.reshape(bias.dims())?;
-        Ok((of_input, Some(of_weights), Some(of_bias)))
+        let gradients = convolution_gradient(
+            input,
+            weights,
+            result,
+            gradient,
+            self.rectify,
+            input.track_op(),
+        )?;
+        Ok((
+            gradients.input,
+            Some(gradients.weights),
+            Some(gradients.bias.reshape(bias.dims())?),
+        ))
     }
+}
+
+/// Gradients of the operands of [`convolve`].
+pub(super) struct Gradients {
+    /// As the input, where asked for.
+    pub input: Option<Tensor>,
+    /// As the weights.
+    pub weights: Tensor,
+    /// As the bias.
+    pub bias: Tensor,
+}
+
+/// Gradients of `convolve(input, weights, …, rectify) = result` from the `gradient` of the result; that of the input only
+/// where `of_input`.
+///
+/// # Errors
+/// A type other than f32 and f64.
+pub(super) fn convolution_gradient(
+    input: &Tensor,
+    weights: &Tensor,
+    result: &Tensor,
+    gradient: &Tensor,
+    rectify: bool,
+    of_input: bool,
+) -> Result<Gradients> {
+    let mut gradient = gradient.contiguous()?;
+    if rectify {
+        gradient = gradient.apply_op2_no_bwd(result, &RectifierGradient)?;
+    }
+    let (rows, cols, inputs, outputs) = weights.dims4()?;
+    let (kernel, length) = ((rows, cols, inputs), rows * cols * inputs);
+    let both = input.apply_op2_no_bwd(&gradient, &WeightGradient { kernel })?;
+    let operation = InputGradient {
+        shape: input.dims4()?,
+    };
+    Ok(Gradients {
+        input: of_input
+            .then(|| gradient.apply_op2_no_bwd(weights, &operation))
+            .transpose()?,
+        weights: both.narrow(0, 0, length)?.reshape(weights.dims())?,
+        bias: both.narrow(0, length, 1)?.reshape(outputs)?,
+    })
 }
 
 /// `gradient` where the rectified `result` is above zero, 0 elsewhere.

@@ -3,7 +3,7 @@
 //! Kingma and Ba, ICLR 2015, algorithm 1, with the decay taken out of the gradient (Loshchilov and Hutter, ICLR 2019,
 //! algorithm 2) and the cosine of Loshchilov and Hutter, ICLR 2017, eq. 5, without restarts.
 
-use super::network::{Architecture, Weights};
+use super::architecture::{Architecture, Weights};
 use super::settings::TrainingSettings;
 
 /// Decay of the mean of the gradient (β₁), the usual value.

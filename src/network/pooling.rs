@@ -1,9 +1,11 @@
 //! 2 × 2 maximum pooling as an operation of candle's graph. The gradient goes, whole, to the first of the largest values
 //! (candle's stock operation passes on a quarter of it).
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, WithDType};
 
-use super::kernel::{Real, for_real, slice};
+use super::kernel::{for_real, slice};
 
 /// Side of the pooling window and its stride [px].
 pub(super) const POOL: usize = 2;
@@ -19,30 +21,33 @@ pub(super) fn pool(input: &Tensor) -> Result<Tensor> {
 
 struct Pooling;
 
-/// Calls `visit(output index, input index of the first of the largest values)` for every output number.
-fn for_largest<T: Real>(input: &[T], dims: &[usize], mut visit: impl FnMut(usize, usize)) {
+/// Calls `visit(output range, input offsets of the four corners)` for each window; the range and the stretches from the
+/// corners run over the channels.
+fn for_windows(dims: &[usize], mut visit: impl FnMut(Range<usize>, [usize; 4])) {
     let (height, width, channels) = (dims[1], dims[2], dims[3]);
-    let (down, across) = (width * channels, channels);
     let mut index = 0;
     for image in 0..dims[0] {
         for y in 0..height / POOL {
             for x in 0..width / POOL {
-                let corner = ((image * height + POOL * y) * width + POOL * x) * channels;
-                for first in corner..corner + channels {
-                    let others = [first + across, first + down, first + down + across];
-                    let largest = others.into_iter().fold(first, |best, other| {
-                        if input[other] > input[best] {
-                            other
-                        } else {
-                            best
-                        }
-                    });
-                    visit(index, largest);
-                    index += 1;
-                }
+                let first = ((image * height + POOL * y) * width + POOL * x) * channels;
+                let below = first + width * channels;
+                visit(
+                    index..index + channels,
+                    [first, first + channels, below, below + channels],
+                );
+                index += channels;
             }
         }
     }
+}
+
+/// The four stretches of `length` numbers from `starts`.
+fn corners<T>(values: &[T], starts: [usize; 4], length: usize) -> [&[T]; 4] {
+    starts.map(|start| &values[start..start + length])
+}
+
+fn larger<T: PartialOrd>(a: T, b: T) -> T {
+    if b > a { b } else { a }
 }
 
 fn pooled_shape(dims: &[usize]) -> Shape {
@@ -58,19 +63,29 @@ impl CustomOp1 for Pooling {
         let shape = pooled_shape(layout.dims());
         let out = for_real!(input, T => {
             let input = slice::<T>(input, layout)?;
-            let mut out = Vec::with_capacity(shape.elem_count());
-            for_largest(input, layout.dims(), |_, largest| out.push(input[largest]));
+            let mut out: Vec<T> = vec![0.0; shape.elem_count()];
+            for_windows(layout.dims(), |range, starts| {
+                let [a, b, c, d] = corners(input, starts, range.len());
+                for (i, out) in out[range].iter_mut().enumerate() {
+                    *out = larger(larger(a[i], b[i]), larger(c[i], d[i]));
+                }
+            });
             T::to_cpu_storage_owned(out)
         });
         Ok((out, shape))
     }
 
     fn bwd(&self, input: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let gradient = gradient.contiguous()?;
-        input
-            .apply_op2_no_bwd(&gradient, &PoolingGradient)
-            .map(Some)
+        pool_gradient(input, gradient).map(Some)
     }
+}
+
+/// Gradient of the `input` of [`pool`] from the `gradient` of the result.
+///
+/// # Errors
+/// A type other than f32 and f64.
+pub(super) fn pool_gradient(input: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+    input.apply_op2_no_bwd(&gradient.contiguous()?, &PoolingGradient)
 }
 
 /// Gradient of the input from the input and the gradient of the result.
@@ -91,7 +106,18 @@ impl CustomOp2 for PoolingGradient {
         let out = for_real!(input, T => {
             let (input, gradient) = (slice::<T>(input, layout)?, slice::<T>(gradient, gradient_layout)?);
             let mut out: Vec<T> = vec![0.0; input.len()];
-            for_largest(input, layout.dims(), |index, largest| out[largest] = gradient[index]);
+            for_windows(layout.dims(), |range, starts| {
+                let [a, b, c, d] = corners(input, starts, range.len());
+                for (i, &gradient) in gradient[range].iter().enumerate() {
+                    let (upper, lower) = (larger(a[i], b[i]), larger(c[i], d[i]));
+                    let (from_upper, from_lower) =
+                        if lower > upper { (0.0, gradient) } else { (gradient, 0.0) };
+                    out[starts[0] + i] = if b[i] > a[i] { 0.0 } else { from_upper };
+                    out[starts[1] + i] = if b[i] > a[i] { from_upper } else { 0.0 };
+                    out[starts[2] + i] = if d[i] > c[i] { 0.0 } else { from_lower };
+                    out[starts[3] + i] = if d[i] > c[i] { from_lower } else { 0.0 };
+                }
+            });
             T::to_cpu_storage_owned(out)
         });
         Ok((out, layout.shape().clone()))

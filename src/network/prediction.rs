@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use ndarray::{Array2, Array3, ArrayView2, ArrayView4, Axis, s};
 use rayon::prelude::*;
 
-use super::network::{Architecture, OUTPUTS};
+use super::architecture::{Architecture, OUTPUTS};
 use super::regressor::Regressor;
 use super::resampling::resample;
 use super::subimages::{cut_at, standardized};
@@ -24,13 +24,13 @@ const TILE: usize = 32;
 
 /// What an ensemble says about n sub-images.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ensemble {
+pub struct Predictions {
     /// Mean over the networks, D `(n, 2)`, `[dx, dy]` [pm].
     pub mean: Array2<f64>,
     /// Standard deviation over the networks `(n, 2)` [pm]; NaN for a single network.
     pub spread: Array2<f64>,
-    /// Standard deviation of `mean` `(n, 2)` [pm]: √(spread² + residual²), the residual being the part of the validation
-    /// error that the spread does not explain.
+    /// Standard deviation of `mean` `(n, 2)` [pm]: √(spread² + residual²), the residual chosen in training so that the
+    /// validation errors divided by sigma have a mean square of 1.
     pub sigma: Array2<f64>,
 }
 
@@ -41,7 +41,7 @@ pub struct DenseMap {
     pub mean: Array3<f64>,
     /// Standard deviation over the networks `(rows, cols, 2)` [pm]; NaN for a single network.
     pub spread: Array3<f64>,
-    /// Standard deviation of `mean` `(rows, cols, 2)` [pm], as in [`Ensemble`].
+    /// Standard deviation of `mean` `(rows, cols, 2)` [pm], as in [`Predictions`].
     pub sigma: Array3<f64>,
     /// Centre of the first window, the same along x and y [px].
     pub first: f64,
@@ -54,7 +54,7 @@ impl Regressor {
     ///
     /// # Errors
     /// Sub-images of another size than the model's.
-    pub fn predict_patches(&self, subimages: ArrayView4<f32>) -> Result<Ensemble> {
+    pub fn predict_patches(&self, subimages: ArrayView4<f32>) -> Result<Predictions> {
         let (count, window) = (subimages.dim().0, self.description.window_px);
         if subimages.dim() != (count, 1, window, window) {
             let got = format!("{:?}", subimages.dim());
@@ -155,7 +155,7 @@ impl Regressor {
     }
 
     /// Mean, spread and sigma in pm from the outputs `(n, 2)` of each network in units of the scale.
-    fn combine(&self, members: &[Array2<f32>]) -> Ensemble {
+    fn combine(&self, members: &[Array2<f32>]) -> Predictions {
         let (scale, residual) = (
             self.description.target_scale_pm,
             self.description.residual_pm,
@@ -176,7 +176,7 @@ impl Regressor {
                 spread.hypot(residual[at.1])
             }
         });
-        Ensemble {
+        Predictions {
             mean,
             spread,
             sigma,

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::architecture::{Architecture, Weights};
 use super::checkpoint::{put_weights, read_tensors, take_weights, write_tensors};
-use super::network::{Architecture, Weights};
 use super::settings::{ModelSettings, SubimageSettings, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::provenance::{Provenance, SCHEMA_VERSION};
@@ -37,7 +37,8 @@ pub struct Description {
     pub window_px: usize,
     /// Outputs of the networks are multiplied by this: root mean square of the training displacements [pm].
     pub target_scale_pm: f64,
-    /// Part of the validation error that the spread of the ensemble does not explain, `[x, y]` [pm].
+    /// Added in square to the spread of the ensemble, so that the validation errors divided by their sigma have a mean square
+    /// of 1; `[x, y]` [pm].
     pub residual_pm: [f64; 2],
     /// What is done to intensities.
     pub normalisation: Normalisation,
@@ -87,6 +88,24 @@ impl Regressor {
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.description
+    }
+
+    /// Scale [pm] and architecture for a training that starts from these weights.
+    ///
+    /// # Errors
+    /// A model of another shape is to be trained.
+    pub(super) fn as_start(
+        &self,
+        model: &ModelSettings,
+        window: usize,
+    ) -> Result<(f64, Architecture)> {
+        let own = &self.description;
+        if own.model != *model || own.window_px != window {
+            let got = format!("{:?} at {} px", own.model, own.window_px);
+            let needed = format!("{model:?} at {window} px");
+            return Err(Error::unmeasurable("the model to start from", got, needed));
+        }
+        Ok((own.target_scale_pm, self.architecture.clone()))
     }
 
     /// Writes `model.toml` and the weights into `folder`; `model.toml` last, so that a folder that has one is whole.

@@ -128,7 +128,7 @@ mod tests {
         let image =
             Array2::from_shape_fn((60, 60), |(y, x)| if (x + y) % 2 == 0 { 1.0 } else { -1.0 });
         let coarse = resample(&image, [0.1, 0.1], 0.25);
-        let inner = coarse.slice(s![4..-4, 4..-4]);
+        let inner = coarse.slice(s![4..20, 4..20]);
         assert!(inner.iter().all(|v| v.abs() < 0.02), "{inner:?}");
     }
 }

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::settings::Source;
 
 /// Side of the convolution kernels in the blocks [px].
-pub const KERNEL: usize = 3;
+pub(super) const KERNEL: usize = 3;
 /// Sizes of windows that are looked through for messages about allowed ones [px].
 const WINDOWS: RangeInclusive<usize> = 4..=256;
 

@@ -10,8 +10,9 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::neighbours::{Neighbours, Point};
 
-/// A cell counts as a neighbour of a window within this many cell lengths; the far corner of a cell is 0.71 away.
-const REACH_CELLS: f64 = 1.2;
+/// A cell counts as a neighbour of a point within this many cell lengths: the next cells of a lattice are 1 away, and single
+/// cells by their displacement more.
+const REACH_CELLS: f64 = 1.5;
 /// Cells that a label is interpolated from.
 const CELLS: usize = 4;
 
@@ -115,7 +116,7 @@ pub fn grid_centres(image: &Image, settings: &SubimageSettings) -> Result<Vec<Po
 }
 
 /// D [pm] at points that are centred on no cell: the mean of the four nearest cells weighted with the inverse square of their
-/// distance (Shepard 1968). Points that are not among cells (the fourth is farther than 1.2 cell lengths) have no label.
+/// distance (Shepard 1968). Points that are not among cells (the fourth is farther than 1.5 cell lengths) have no label.
 #[must_use]
 pub fn labels_between(points: &[Point], cells: &[PolarVector]) -> Vec<Option<[f64; 2]>> {
     let positions: Vec<Point> = cells.iter().map(|cell| cell.position).collect();

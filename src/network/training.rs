@@ -1,31 +1,27 @@
 //! Training: every network of an ensemble from its own seed, epoch by epoch, with a checkpoint after each.
 //!
-//! A batch is cut into shards of [`SHARD`] samples, whatever the number of threads. Each shard has a graph of its own, so
-//! everything in it runs in the cache of one core; the gradients are added in the order of the shards. The same seed
-//! therefore gives the same bits on any number of threads, and a run that was killed goes on as if it had not been.
+//! The weights of the epoch with the lowest validation error are kept. A run that was killed goes on as if it had not been,
+//! bit by bit.
 
 use std::path::Path;
 
-use candle_core::{Device, Tensor, Var};
 use indicatif::ProgressBar;
 use rand::seq::SliceRandom;
-use rayon::prelude::*;
 
+use super::architecture::{Architecture, OUTPUTS, Weights};
+use super::batch::{Batches, SHARD, compute};
+use super::calibration::residual;
 use super::checkpoint::Checkpoint;
-use super::network::{Architecture, OUTPUTS, Weights};
 use super::optimizer::{Optimizer, learning_rate};
-use super::prediction::{self, Ensemble};
+use super::prediction;
 use super::regressor::{Description, Normalisation, Regressor};
 use super::samples::Samples;
 use super::settings::{ModelSettings, SubimageSettings, TrainingSettings};
-use super::symmetry::Symmetry;
 use crate::error::{Error, Result};
 use crate::progress::Reporter;
 use crate::provenance::SCHEMA_VERSION;
 use crate::rng::{Rng, stream};
-
-/// Samples that share one graph; part of the result, since it fixes the order of sums.
-const SHARD: usize = 8;
+use crate::settings::Source;
 
 /// What is to be trained, apart from the samples.
 #[derive(Debug, Clone)]
@@ -129,57 +125,52 @@ impl State {
 /// Everything that stays the same during a training.
 struct Run<'a> {
     recipe: &'a Recipe<'a>,
-    train: &'a Samples,
+    batches: Batches<'a>,
     validation: &'a Samples,
-    architecture: Architecture,
-    window: usize,
-    /// Displacements are divided by this [pm].
-    scale: f64,
 }
 
 impl<'a> Run<'a> {
     fn new(recipe: &'a Recipe, train: &'a Samples, validation: &'a Samples) -> Result<Self> {
         let window = recipe.subimages.window();
+        // Callers without a settings file get the same messages, without a line.
+        let source = Source::from_text("training", "");
+        recipe.training.validate(&source)?;
+        recipe.subimages.validate(&source)?;
+        recipe.model.validate(&source, window)?;
         train.check("training", window)?;
         validation.check("validation", window)?;
-        let remaining = recipe.model.remaining(window).ok_or_else(|| {
-            let allowed = recipe.model.allowed_windows(window);
-            Error::unmeasurable("the model", format!("a window of {window} px"), allowed)
-        })?;
-        let rms = train.target_rms();
         let (scale, architecture) = match recipe.start {
-            Some(start) => (
-                start.description.target_scale_pm,
-                start.architecture.clone(),
-            ),
-            // Only zero displacements: any scale will do, so 1 pm.
+            Some(start) => start.as_start(recipe.model, window)?,
             None => {
+                let remaining = recipe.model.remaining(window).ok_or_else(|| {
+                    let allowed = recipe.model.allowed_windows(window);
+                    Error::unmeasurable("the model", format!("a window of {window} px"), allowed)
+                })?;
+                let rms = train.target_rms();
+                // Only zero displacements: any scale will do, so 1 pm.
                 let scale = if rms > 0.0 { rms } else { 1.0 };
                 (scale, Architecture::new(recipe.model, remaining))
             }
         };
-        if let Some(start) = recipe.start
-            && (start.description.model != *recipe.model || start.description.window_px != window)
-        {
-            let got = format!(
-                "{:?} at {} px",
-                start.description.model, start.description.window_px
-            );
-            let needed = format!("{:?} at {window} px", recipe.model);
-            return Err(Error::unmeasurable("the model to start from", got, needed));
-        }
-        Ok(Self {
-            recipe,
-            train,
-            validation,
+        let batches = Batches {
+            samples: train,
             architecture,
             window,
             scale,
+            augment: recipe.training.augment,
+        };
+        Ok(Self {
+            recipe,
+            batches,
+            validation,
         })
     }
 
     fn steps_per_epoch(&self) -> usize {
-        self.train.count().div_ceil(self.recipe.training.batch)
+        self.batches
+            .samples
+            .count()
+            .div_ceil(self.recipe.training.batch)
     }
 
     /// Hash of all that decides the result.
@@ -188,7 +179,7 @@ impl<'a> Run<'a> {
         let mut hasher = blake3::Hasher::new();
         let settings = (recipe.seed, recipe.model, recipe.training, recipe.subimages);
         hasher.update(format!("{SCHEMA_VERSION} {SHARD} {settings:?}").as_bytes());
-        self.train.hash(&mut hasher);
+        self.batches.samples.hash(&mut hasher);
         self.validation.hash(&mut hasher);
         let start = recipe.start.into_iter().flat_map(|start| &start.networks);
         for value in start.flatten().flatten() {
@@ -206,6 +197,7 @@ impl<'a> Run<'a> {
         let weights = match self.recipe.start {
             Some(start) => start.networks[network % start.networks.len()].clone(),
             None => self
+                .batches
                 .architecture
                 .initial_weights(self.network_seed(network)),
         };
@@ -225,7 +217,7 @@ impl<'a> Run<'a> {
         bar: &ProgressBar,
     ) -> Result<State> {
         let kept = checkpoint
-            .map(|c| c.load(network, &self.architecture))
+            .map(|c| c.load(network, &self.batches.architecture))
             .transpose()?;
         let mut state = kept
             .flatten()
@@ -245,7 +237,7 @@ impl<'a> Run<'a> {
                 record.validation_rms_pm
             ));
             if let Some(checkpoint) = checkpoint {
-                checkpoint.save(network, &self.architecture, &state)?;
+                checkpoint.save(network, &self.batches.architecture, &state)?;
             }
         }
         Ok(state)
@@ -260,17 +252,19 @@ impl<'a> Run<'a> {
         bar: &ProgressBar,
     ) -> Result<EpochRecord> {
         let training = self.recipe.training;
-        let mut order: Vec<usize> = (0..self.train.count()).collect();
+        let mut order: Vec<usize> = (0..self.batches.samples.count()).collect();
         order.shuffle(&mut stream(seed, "shuffle", epoch as u64));
         let (mut squares, mut rate) = (0.0, 0.0);
         for batch in order.chunks(training.batch) {
-            let (sum, gradient) = self.gradient(&optimizer.weights, batch, seed, epoch)?;
+            let (sum, gradient) = self
+                .batches
+                .gradient(&optimizer.weights, batch, seed, epoch)?;
             squares += sum;
             rate = learning_rate(training, optimizer.steps, self.steps_per_epoch() as u64);
             optimizer.step(&gradient, rate, training);
             bar.inc(1);
         }
-        let train_rms_pm = self.rms(squares, self.train.count());
+        let train_rms_pm = self.rms(squares, self.batches.samples.count());
         let validation_rms_pm = self.validation_rms(&optimizer.weights)?;
         if !(train_rms_pm.is_finite() && validation_rms_pm.is_finite()) {
             let what = format!("training, epoch {}", epoch + 1);
@@ -291,108 +285,31 @@ impl<'a> Run<'a> {
 
     /// Root mean square error per component [pm] from the sum of squares in units of the scale.
     fn rms(&self, squares: f64, count: usize) -> f64 {
-        self.scale * (squares / (OUTPUTS * count) as f64).sqrt()
+        self.batches.scale * (squares / (OUTPUTS * count) as f64).sqrt()
     }
 
     fn validation_rms(&self, weights: &Weights) -> Result<f64> {
-        let tensors = self.architecture.tensors(weights).map_err(compute)?;
+        let tensors = self
+            .batches
+            .architecture
+            .tensors(weights)
+            .map_err(compute)?;
         let subimages = self.validation.subimages.view();
-        let predicted = prediction::patches(&self.architecture, &tensors, subimages)?;
+        let predicted = prediction::patches(&self.batches.architecture, &tensors, subimages)?;
         let errors = predicted.iter().zip(&self.validation.targets);
-        let squares = errors.map(|(&p, &t)| (f64::from(p) - f64::from(t) / self.scale).powi(2));
+        let squares =
+            errors.map(|(&p, &t)| (f64::from(p) - f64::from(t) / self.batches.scale).powi(2));
         Ok(self.rms(squares.sum(), self.validation.count()))
     }
 
-    /// Sum of squared errors of a batch and the gradient of their mean, shard by shard.
-    fn gradient(
-        &self,
-        weights: &Weights,
-        batch: &[usize],
-        seed: u64,
-        epoch: usize,
-    ) -> Result<(f64, Weights)> {
-        let variables: Vec<Var> = self
-            .architecture
-            .tensors(weights)
-            .and_then(|tensors| tensors.iter().map(Var::from_tensor).collect())
-            .map_err(compute)?;
-        let shards: Vec<(f64, Weights)> = batch
-            .par_chunks(SHARD)
-            .map(|shard| {
-                let (images, targets) = self.gather(shard, seed, epoch);
-                self.shard_gradient(&variables, images, targets, batch.len())
-            })
-            .collect::<candle_core::Result<_>>()
-            .map_err(compute)?;
-        let mut shards = shards.into_iter();
-        let first = shards.next().unwrap_or_default();
-        Ok(shards.fold(first, |(sum, mut total), (squares, gradient)| {
-            for (total, gradient) in total.iter_mut().flatten().zip(gradient.iter().flatten()) {
-                *total += gradient;
-            }
-            (sum + squares, total)
-        }))
-    }
-
-    /// Images and scaled labels of a shard, turned and mirrored where asked for.
-    fn gather(&self, shard: &[usize], seed: u64, epoch: usize) -> (Vec<f32>, Vec<f32>) {
-        let mut images = Vec::with_capacity(shard.len() * self.window * self.window);
-        let mut targets = Vec::with_capacity(shard.len() * OUTPUTS);
-        for &sample in shard {
-            let symmetry = if self.recipe.training.augment {
-                let index = (epoch * self.train.count() + sample) as u64;
-                stream(seed, "augment", index).random_range(0..Symmetry::COUNT)
-            } else {
-                0
-            };
-            let symmetry = Symmetry::new(symmetry);
-            let image = self.train.subimages.index_axis(ndarray::Axis(0), sample);
-            let image = image.as_standard_layout();
-            symmetry.turn_image(
-                image.as_slice().unwrap_or_default(),
-                self.window,
-                &mut images,
-            );
-            let target = [0, 1].map(|c| self.train.targets[(sample, c)]);
-            let turned = symmetry.turn_vector(target);
-            targets.extend(turned.map(|d| (f64::from(d) / self.scale) as f32));
-        }
-        (images, targets)
-    }
-
-    /// Sum of squared errors of one shard, and its part of the gradient of the batch's mean.
-    fn shard_gradient(
-        &self,
-        variables: &[Var],
-        images: Vec<f32>,
-        targets: Vec<f32>,
-        batch: usize,
-    ) -> candle_core::Result<(f64, Weights)> {
-        let count = targets.len() / OUTPUTS;
-        let shape = (count, self.window, self.window, 1);
-        let images = Tensor::from_vec(images, shape, &Device::Cpu)?;
-        let targets = Tensor::from_vec(targets, (count, 1, 1, OUTPUTS), &Device::Cpu)?;
-        let weights: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
-        let errors = (self.architecture.forward(&weights, &images)? - targets)?;
-        let squares = errors.sqr()?.sum_all()?;
-        let mean = (&squares / (batch * OUTPUTS) as f64)?;
-        let gradients = mean.backward()?;
-        let gradient = weights.iter().map(|weights| match gradients.get(weights) {
-            Some(gradient) => gradient.flatten_all()?.to_vec1(),
-            None => Ok(vec![0.0; weights.elem_count()]),
-        });
-        let gradient = gradient.collect::<candle_core::Result<_>>()?;
-        Ok((f64::from(squares.to_scalar::<f32>()?), gradient))
-    }
-
-    /// The ensemble of the best weights, with what is left of the validation error beside the spread.
+    /// The ensemble of the best weights, its uncertainty calibrated on the validation samples.
     fn finish(&self, states: Vec<State>) -> Result<Trained> {
         let recipe = self.recipe;
         let description = Description {
             schema_version: SCHEMA_VERSION,
             seed: recipe.seed,
-            window_px: self.window,
-            target_scale_pm: self.scale,
+            window_px: self.batches.window,
+            target_scale_pm: self.batches.scale,
             residual_pm: [0.0; 2],
             normalisation: Normalisation::Image,
             validation_rms_pm: states.iter().map(State::best_rms).collect(),
@@ -402,7 +319,8 @@ impl<'a> Run<'a> {
             provenance: None,
         };
         let (networks, histories) = states.into_iter().map(|s| (s.best, s.history)).unzip();
-        let mut regressor = Regressor::new(description, self.architecture.clone(), networks)?;
+        let mut regressor =
+            Regressor::new(description, self.batches.architecture.clone(), networks)?;
         let predicted = regressor.predict_patches(self.validation.subimages.view())?;
         regressor.description.residual_pm = residual(&predicted, self.validation);
         Ok(Trained {
@@ -410,24 +328,6 @@ impl<'a> Run<'a> {
             histories,
         })
     }
-}
-
-/// Root of the mean squared error less the mean squared spread, by component [pm]; 0 where the spread explains it all.
-fn residual(predicted: &Ensemble, samples: &Samples) -> [f64; 2] {
-    std::array::from_fn(|c| {
-        let (mean, spread) = (predicted.mean.column(c), predicted.spread.column(c));
-        let terms = mean.iter().zip(&spread).zip(samples.targets.column(c));
-        let excess = terms.map(|((mean, spread), &target)| {
-            (mean - f64::from(target)).powi(2) - if spread.is_nan() { 0.0 } else { spread.powi(2) }
-        });
-        (excess.sum::<f64>() / samples.count() as f64)
-            .max(0.0)
-            .sqrt()
-    })
-}
-
-fn compute(error: candle_core::Error) -> Error {
-    Error::compute("training the network")(error)
 }
 
 #[cfg(test)]
@@ -516,7 +416,10 @@ mod tests {
         let stopped = run
             .network(0, 2, Some(&checkpoint), &ProgressBar::hidden())
             .unwrap();
-        let kept = checkpoint.load(0, &run.architecture).unwrap().unwrap();
+        let kept = checkpoint
+            .load(0, &run.batches.architecture)
+            .unwrap()
+            .unwrap();
         assert_eq!(stopped, kept);
         assert_ne!(stopped.best, straight.regressor.networks[0]);
         let resumed = trained(Some(folder.path()));
@@ -574,6 +477,21 @@ mod tests {
         assert_eq!(
             error,
             "the validation samples: got none; needed: at least one"
+        );
+        let nothing = TrainingSettings {
+            batch: 0,
+            ..training.clone()
+        };
+        let without = Recipe {
+            training: &nothing,
+            ..recipe.clone()
+        };
+        let error = train(&without, &samples, &samples, None, &quiet)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "training: training.batch: got 0; allowed: 1 to 65536"
         );
         samples.targets[(3, 1)] = f32::NAN;
         let error = train(&recipe, &samples, &samples, None, &quiet)

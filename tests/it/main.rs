@@ -2,4 +2,5 @@
 
 mod floors;
 mod multislice;
+mod network;
 mod storage;

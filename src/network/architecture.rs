@@ -8,8 +8,8 @@
 use candle_core::{Device, Result, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::convolution::convolve;
-use super::pooling::pool;
+use super::convolution::{convolution_gradient, convolve};
+use super::pooling::{pool, pool_gradient};
 use super::settings::{KERNEL, ModelSettings};
 use crate::rng::stream;
 
@@ -77,11 +77,6 @@ impl Architecture {
         })
     }
 
-    /// Names of the layers, first to last.
-    pub(super) fn layer_names(&self) -> impl Iterator<Item = &str> {
-        self.layers.iter().map(|layer| layer.name.as_str())
-    }
-
     /// Whether array `index` is a kernel; weight decay spares biases.
     pub(super) fn is_kernel(index: usize) -> bool {
         index.is_multiple_of(2)
@@ -114,30 +109,61 @@ impl Architecture {
 
     /// Displacements `(n, y', x', 2)`, in units of the target scale, of images `(n, y, x, 1)`.
     pub(super) fn forward(&self, weights: &[Tensor], images: &Tensor) -> Result<Tensor> {
-        self.activations(weights, images, |_| ())
-    }
-
-    /// As [`Self::forward`]; `see` is shown the output of every layer.
-    pub(super) fn activations(
-        &self,
-        weights: &[Tensor],
-        images: &Tensor,
-        mut see: impl FnMut(&Tensor),
-    ) -> Result<Tensor> {
         let mut x = images.clone();
         for (layer, weights) in self.layers.iter().zip(weights.chunks_exact(2)) {
             if layer.pooled {
                 x = pool(&x)?;
             }
             x = convolve(&x, &weights[0], &weights[1], layer.rectify)?;
-            see(&x);
         }
         Ok(x)
+    }
+
+    /// Gradient of each array of weights, where `of_result` gives that of the result.
+    ///
+    /// It walks back through the layers itself: candle's `backward` adds every gradient to a tensor of zeros, and for more
+    /// than 65536 numbers it does so in a pool of spinning threads that fights with the workers for the cores.
+    pub(super) fn gradient(
+        &self,
+        weights: &[Tensor],
+        images: &Tensor,
+        of_result: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Vec<Tensor>> {
+        let mut steps = Vec::with_capacity(self.layers.len());
+        let mut x = images.clone();
+        for (layer, weights) in self.layers.iter().zip(weights.chunks_exact(2)) {
+            let before = x;
+            let input = if layer.pooled {
+                pool(&before)?
+            } else {
+                before.clone()
+            };
+            x = convolve(&input, &weights[0], &weights[1], layer.rectify)?;
+            steps.push((layer, &weights[0], before, input, x.clone()));
+        }
+        let mut gradient = of_result(&x)?;
+        let mut gradients = Vec::with_capacity(weights.len());
+        for (index, (layer, weights, before, input, result)) in steps.iter().enumerate().rev() {
+            let of =
+                convolution_gradient(input, weights, result, &gradient, layer.rectify, index > 0)?;
+            if let Some(of_input) = of.input {
+                gradient = if layer.pooled {
+                    pool_gradient(before, &of_input)?
+                } else {
+                    of_input
+                };
+            }
+            gradients.extend([of.bias, of.weights]);
+        }
+        gradients.reverse();
+        Ok(gradients)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Var;
+
     use super::super::check::{assert_gradient, random};
     use super::*;
 
@@ -158,6 +184,41 @@ mod tests {
             let (images, weights) = all.split_last().unwrap();
             architecture.forward(weights, images).unwrap()
         });
+    }
+
+    #[test]
+    fn walking_back_gives_the_gradient_of_candle() {
+        let settings = ModelSettings {
+            blocks: vec![vec![3, 4], vec![5]],
+            hidden: 6,
+        };
+        let architecture = Architecture::new(&settings, settings.remaining(14).unwrap());
+        let variables: Vec<Var> = architecture
+            .arrays()
+            .enumerate()
+            .map(|(index, (_, shape))| Var::from_tensor(&random(&shape, index as u64)).unwrap())
+            .collect();
+        let weights: Vec<Tensor> = variables.iter().map(|v| v.as_tensor().clone()).collect();
+        let images = random(&[3, 14, 14, 1], 60);
+        let squares = architecture
+            .forward(&weights, &images)
+            .unwrap()
+            .sqr()
+            .unwrap();
+        let theirs = squares.sum_all().unwrap().backward().unwrap();
+        let ours = architecture
+            .gradient(&weights, &images, |result| result * 2.0)
+            .unwrap();
+        for (weights, ours) in weights.iter().zip(ours) {
+            let difference = (theirs.get(weights).unwrap() - &ours)
+                .unwrap()
+                .abs()
+                .unwrap();
+            let difference = difference.sum_all().unwrap().to_scalar::<f64>().unwrap();
+            assert_eq!(ours.dims(), weights.dims());
+            // The same f64 operations in the same order.
+            assert!(difference < 1e-9, "{difference}");
+        }
     }
 
     #[test]
