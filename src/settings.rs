@@ -159,8 +159,15 @@ impl Source {
     /// Where a path in a setting leads: beside the settings file if it is there, else from the working folder.
     #[must_use]
     pub fn find(&self, path: &Path) -> PathBuf {
-        let beside = self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path));
-        if beside.exists() { beside } else { path.to_owned() }
+        let beside = self
+            .path
+            .parent()
+            .map_or_else(|| path.to_owned(), |folder| folder.join(path));
+        if beside.exists() {
+            beside
+        } else {
+            path.to_owned()
+        }
     }
 
     /// Parses the text into a settings struct.

@@ -15,34 +15,84 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<Done> {
     let reporter = &shared.reporter();
     let force = shared.force;
     match command {
-        Command::Demo { output, smoke } => experiment::demonstrate(&output, smoke, force, reporter)?,
-        Command::Simulate { file, output, variation, shard } => {
+        Command::Demo { output, smoke } => {
+            experiment::demonstrate(&output, smoke, force, reporter)?
+        }
+        Command::Simulate {
+            file,
+            output,
+            variation,
+            shard,
+        } => {
             let source = variation.read(&file)?;
             let settings: SimulationSettings = source.parse()?;
-            let outcome = simulation::simulate(&settings, &source, &output, force, shard, reporter)?;
+            let outcome =
+                simulation::simulate(&settings, &source, &output, force, shard, reporter)?;
             reporter.say(match outcome {
                 Outcome::Finished => format!("{} is there", output.display()),
                 Outcome::ShardFinished { missing: 0 } => {
-                    "all parts are there; the same command without --shard puts them together".to_owned()
+                    "all parts are there; the same command without --shard puts them together"
+                        .to_owned()
                 }
-                Outcome::ShardFinished { missing } => format!("this shard is done; {missing} parts are still missing"),
+                Outcome::ShardFinished { missing } => {
+                    format!("this shard is done; {missing} parts are still missing")
+                }
             });
         }
-        Command::Columns { image, output, reading } => {
+        Command::Columns {
+            image,
+            output,
+            reading,
+        } => {
             experiment::map_columns(&image, &reading.into(), &output, force, reporter)?;
         }
-        Command::Dataset { file, output, variation } => {
+        Command::Dataset {
+            file,
+            output,
+            variation,
+        } => {
             experiment::make_dataset(&variation.read(&file)?, &output, force, reporter)?;
         }
-        Command::Train { file, output, variation, resume } => {
+        Command::Train {
+            file,
+            output,
+            variation,
+            resume,
+        } => {
             experiment::train(&variation.read(&file)?, &output, force, resume, reporter)?;
         }
-        Command::Predict { model, image, output, reading, dense } => {
-            experiment::predict(&model, &image, &reading.into(), dense, &output, force, reporter)?;
+        Command::Predict {
+            model,
+            image,
+            output,
+            reading,
+            dense,
+        } => {
+            experiment::predict(
+                &model,
+                &image,
+                &reading.into(),
+                dense,
+                &output,
+                force,
+                reporter,
+            )?;
         }
-        Command::Run { file, output, variation, shard } => {
+        Command::Run {
+            file,
+            output,
+            variation,
+            shard,
+        } => {
             let smoke = variation.smoke;
-            let finished = experiment::run(&variation.read(&file)?, &output, smoke, force, shard, reporter)?;
+            let finished = experiment::run(
+                &variation.read(&file)?,
+                &output,
+                smoke,
+                force,
+                shard,
+                reporter,
+            )?;
             if !finished {
                 reporter.say("this shard is done; when all are, the same command without --shard writes the report");
             }
@@ -62,12 +112,18 @@ fn check(file: &Path, variation: &Variation) -> Result<()> {
 impl Variation {
     fn read(&self, file: &Path) -> Result<Source> {
         let variant = self.smoke.then_some("smoke");
-        Ok(Source::read(file)?.with_variant(variant)?.with_overrides(&self.overrides)?)
+        Ok(Source::read(file)?
+            .with_variant(variant)?
+            .with_overrides(&self.overrides)?)
     }
 }
 
 impl From<super::Reading> for Reading {
     fn from(reading: super::Reading) -> Self {
-        Self { sampling: reading.sampling, signal: reading.signal, frame: reading.frame }
+        Self {
+            sampling: reading.sampling,
+            signal: reading.signal,
+            frame: reading.frame,
+        }
     }
 }

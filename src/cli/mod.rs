@@ -14,7 +14,13 @@ use ferrostem::simulation::Shard;
 /// Simulate atomic-resolution STEM images of ferroelectric perovskites, and measure polarization from images by fitting atom
 /// columns and by deep networks.
 #[derive(Debug, Parser)]
-#[command(name = "ferrostem", version, about, max_term_width = 110, propagate_version = true)]
+#[command(
+    name = "ferrostem",
+    version,
+    about,
+    max_term_width = 110,
+    propagate_version = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -77,7 +83,9 @@ enum Command {
         smoke: bool,
     },
     /// Images of one specimen over tilts × thicknesses
-    #[command(after_help = "Example:\n  ferrostem simulate simulations/r3c.toml -o r3c.hspy --set probe.energy_kev=300")]
+    #[command(
+        after_help = "Example:\n  ferrostem simulate simulations/r3c.toml -o r3c.hspy --set probe.energy_kev=300"
+    )]
     Simulate {
         /// Settings of the simulation
         file: PathBuf,
@@ -91,7 +99,9 @@ enum Command {
         shard: Option<Shard>,
     },
     /// Classical map of any image: find columns, fit them, polar displacement per cell
-    #[command(after_help = "Example:\n  ferrostem columns micrograph.dm4 -o map\n  ferrostem columns scan.tif --sampling 0.2 -o map")]
+    #[command(
+        after_help = "Example:\n  ferrostem columns micrograph.dm4 -o map\n  ferrostem columns scan.tif --sampling 0.2 -o map"
+    )]
     Columns {
         /// Image: hspy, dm3, dm4, tif, npy, png, or HDF5 with --signal
         image: PathBuf,
@@ -102,7 +112,9 @@ enum Command {
         reading: Reading,
     },
     /// Sub-images and labels for training
-    #[command(after_help = "Example:\n  ferrostem dataset docs/tutorial/dataset.toml -o dataset.h5")]
+    #[command(
+        after_help = "Example:\n  ferrostem dataset docs/tutorial/dataset.toml -o dataset.h5"
+    )]
     Dataset {
         /// Settings of the dataset
         file: PathBuf,
@@ -113,7 +125,9 @@ enum Command {
         variation: Variation,
     },
     /// Train a network, or an ensemble, on a dataset
-    #[command(after_help = "Example:\n  ferrostem train docs/tutorial/train.toml -o model\n\nAn interrupted training goes on when the same command is given again.")]
+    #[command(
+        after_help = "Example:\n  ferrostem train docs/tutorial/train.toml -o model\n\nAn interrupted training goes on when the same command is given again."
+    )]
     Train {
         /// Settings of the training
         file: PathBuf,
@@ -127,7 +141,9 @@ enum Command {
         resume: bool,
     },
     /// Map of an image from a trained network, at its columns or on a dense grid
-    #[command(after_help = "Example:\n  ferrostem predict model image.hspy -o prediction\n  ferrostem predict model image.hspy --dense -o prediction")]
+    #[command(
+        after_help = "Example:\n  ferrostem predict model image.hspy -o prediction\n  ferrostem predict model image.hspy --dense -o prediction"
+    )]
     Predict {
         /// Folder of the model
         model: PathBuf,
@@ -143,7 +159,9 @@ enum Command {
         dense: bool,
     },
     /// A whole study: tables, figures, report.html; goes on by itself where it was stopped
-    #[command(after_help = "Example:\n  ferrostem run experiments/tilt-sensitivity.toml -o tilt\n  ferrostem run experiments/tilt-sensitivity.toml -o tilt-smoke --smoke")]
+    #[command(
+        after_help = "Example:\n  ferrostem run experiments/tilt-sensitivity.toml -o tilt\n  ferrostem run experiments/tilt-sensitivity.toml -o tilt-smoke --smoke"
+    )]
     Run {
         /// The experiment
         file: PathBuf,
@@ -196,7 +214,9 @@ pub(crate) fn main() -> ExitCode {
 /// Threads and Ctrl-C.
 fn start(cli: &Cli) -> anyhow::Result<()> {
     let threads = cli.shared.threads.map_or(0, usize::from);
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()?;
     ctrlc::set_handler(|| {
         eprintln!("\ninterrupted; finished parts are kept, the same command goes on from them");
         std::process::exit(130);

@@ -28,7 +28,10 @@ pub(super) fn bin(data: &Array2<f32>, factor: [usize; 2]) -> Array2<f32> {
 /// Gaussian smoothing with standard deviations `sigma = [y, x]` [px]; at borders the kernel is cut and normalized again.
 pub(super) fn smooth(data: &Array2<f32>, sigma: [f64; 2]) -> Array2<f32> {
     let down = smooth_rows(data, sigma[0]);
-    let across = smooth_rows(&down.reversed_axes().as_standard_layout().into_owned(), sigma[1]);
+    let across = smooth_rows(
+        &down.reversed_axes().as_standard_layout().into_owned(),
+        sigma[1],
+    );
     across.reversed_axes().as_standard_layout().into_owned()
 }
 
@@ -105,7 +108,10 @@ mod tests {
         let peaks = maxima(&wide);
         assert_eq!(peaks.len(), 1);
         let [x, y] = peaks[0].pixel;
-        assert!((x - 20.3).abs() < 0.02 && (y - 30.2).abs() < 0.02, "{x} {y}");
+        assert!(
+            (x - 20.3).abs() < 0.02 && (y - 30.2).abs() < 0.02,
+            "{x} {y}"
+        );
     }
 
     #[test]
@@ -113,6 +119,9 @@ mod tests {
         let data = Array2::from_shape_fn((7, 9), |(r, c)| (r * 10 + c) as f32);
         let binned = bin(&data, [2, 3]);
         assert_eq!(binned.dim(), (3, 3));
-        assert_eq!(binned[(1, 2)], (26.0 + 27.0 + 28.0 + 36.0 + 37.0 + 38.0) / 6.0);
+        assert_eq!(
+            binned[(1, 2)],
+            (26.0 + 27.0 + 28.0 + 36.0 + 37.0 + 38.0) / 6.0
+        );
     }
 }

@@ -147,9 +147,15 @@ pub(super) fn fit(pixels: &[Pixel], start: Gaussian, shape: Shape) -> Option<Fit
     let mut damping = 1e-3;
     let (mut hessian, mut gradient, mut misfit) = normal_equations(pixels, &gaussian);
     for _ in 0..MAX_ITERATIONS {
-        let Some((next, next_misfit)) =
-            damped_step(pixels, &gaussian, &hessian, &gradient, misfit, free, &mut damping)
-        else {
+        let Some((next, next_misfit)) = damped_step(
+            pixels,
+            &gaussian,
+            &hessian,
+            &gradient,
+            misfit,
+            free,
+            &mut damping,
+        ) else {
             break; // no step of any size lowers the misfit: a minimum within rounding
         };
         let gain = misfit - next_misfit;
@@ -249,7 +255,11 @@ fn standard_deviations(
     let mut spread = [[0.0; PARAMETERS]; PARAMETERS];
     for pixel in pixels {
         let (_, slope) = gaussian.derivatives(pixel.position);
-        accumulate(&mut spread, &slope, pixel.weight * pixel.weight * pixel.variance);
+        accumulate(
+            &mut spread,
+            &slope,
+            pixel.weight * pixel.weight * pixel.variance,
+        );
     }
     let lower = cholesky(hessian, free)?;
     let variance = |k: usize| {
@@ -341,7 +351,10 @@ mod tests {
         let start = Gaussian::round(2.0, [1.6, 1.2], 0.45, 1.0);
         let found = fit(&window(&truth), start, Shape::Free).unwrap().gaussian;
         let pairs = found.parameters().into_iter().zip(truth.parameters());
-        assert!(pairs.into_iter().all(|(f, t)| (f - t).abs() < 1e-6), "{found:?}");
+        assert!(
+            pairs.into_iter().all(|(f, t)| (f - t).abs() < 1e-6),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -362,17 +375,32 @@ mod tests {
                 g.peak(at) + g.background
             };
             let finite = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((finite - slope[k]).abs() < 1e-8, "{k}: {finite} {}", slope[k]);
+            assert!(
+                (finite - slope[k]).abs() < 1e-8,
+                "{k}: {finite} {}",
+                slope[k]
+            );
         }
     }
 
     #[test]
     fn widths_and_angle_come_back_from_the_form() {
-        for (angle, wide, narrow) in [(0.3_f64, 0.6_f64, 0.4_f64), (-0.7, 0.4, 0.6), (0.0, 0.5, 0.45)] {
+        for (angle, wide, narrow) in [
+            (0.3_f64, 0.6_f64, 0.4_f64),
+            (-0.7, 0.4, 0.6),
+            (0.0, 0.5, 0.45),
+        ] {
             let (c, s) = (angle.cos(), angle.sin());
             let (u, v) = (wide.powi(-2), narrow.powi(-2));
-            let form = [u * c * c + v * s * s, (u - v) * c * s, u * s * s + v * c * c];
-            let gaussian = Gaussian { form, ..Gaussian::round(1.0, [0.0; 2], 1.0, 0.0) };
+            let form = [
+                u * c * c + v * s * s,
+                (u - v) * c * s,
+                u * s * s + v * c * c,
+            ];
+            let gaussian = Gaussian {
+                form,
+                ..Gaussian::round(1.0, [0.0; 2], 1.0, 0.0)
+            };
             let (widths, found) = gaussian.widths().unwrap();
             assert!((widths[0] - wide).abs() < 1e-12 && (widths[1] - narrow).abs() < 1e-12);
             assert!((found - angle).abs() < 1e-12);

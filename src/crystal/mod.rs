@@ -1,6 +1,7 @@
 //! Crystals: what is in the microscope, and the truth about it.
 
 pub mod perovskite;
+pub mod phonons;
 pub mod polarization;
 pub mod specimen;
 pub mod structure;

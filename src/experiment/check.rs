@@ -32,7 +32,11 @@ pub fn check(source: &Source) -> Result<String> {
         resolved(&settings)
     } else {
         let settings: SimulationSettings = source.parse()?;
-        Ok(format!("{}\n{}", resolved(&settings)?, simulation(&settings, source)?))
+        Ok(format!(
+            "{}\n{}",
+            resolved(&settings)?,
+            simulation(&settings, source)?
+        ))
     }
 }
 
@@ -41,7 +45,10 @@ fn simulation(settings: &SimulationSettings, source: &Source) -> Result<String> 
     let plan = Plan::new(settings, source)?;
     let seconds = plan.estimate_seconds()?;
     let threads = rayon::current_num_threads();
-    Ok(format!("{}\ntime              about {seconds:.0} s with {threads} threads of this machine", plan.describe()?))
+    Ok(format!(
+        "{}\ntime              about {seconds:.0} s with {threads} threads of this machine",
+        plan.describe()?
+    ))
 }
 
 fn resolved<T: serde::Serialize>(settings: &T) -> Result<String> {

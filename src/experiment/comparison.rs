@@ -19,7 +19,10 @@ impl Comparison {
     #[must_use]
     pub fn new(measured: &[PolarVector], truth: &Truth, reach: f64) -> Self {
         let columns = Neighbours::new(&truth.b_columns);
-        let mut comparison = Self { measured: Vec::new(), truth: Vec::new() };
+        let mut comparison = Self {
+            measured: Vec::new(),
+            truth: Vec::new(),
+        };
         for vector in measured.iter().filter(|vector| vector.flags == 0) {
             if let Some(&(nearest, distance)) = columns.nearest(vector.position, 1).first()
                 && distance <= reach
@@ -34,7 +37,12 @@ impl Comparison {
     /// The pairs whose position satisfies `keep`.
     #[must_use]
     pub fn filtered(&self, keep: impl Fn(&PolarVector) -> bool) -> Self {
-        let (measured, truth) = self.measured.iter().zip(&self.truth).filter(|(m, _)| keep(m)).unzip();
+        let (measured, truth) = self
+            .measured
+            .iter()
+            .zip(&self.truth)
+            .filter(|(m, _)| keep(m))
+            .unzip();
         Self { measured, truth }
     }
 
@@ -42,7 +50,10 @@ impl Comparison {
     #[must_use]
     pub fn pooled(parts: &[Self]) -> Self {
         Self {
-            measured: parts.iter().flat_map(|part| part.measured.clone()).collect(),
+            measured: parts
+                .iter()
+                .flat_map(|part| part.measured.clone())
+                .collect(),
             truth: parts.iter().flat_map(|part| part.truth.clone()).collect(),
         }
     }
@@ -62,7 +73,12 @@ impl Comparison {
     /// Root mean square error per axis [pm].
     #[must_use]
     pub fn rms(&self) -> f64 {
-        let sum: f64 = self.differences().iter().flat_map(|v| v.displacement).map(|d| d * d).sum();
+        let sum: f64 = self
+            .differences()
+            .iter()
+            .flat_map(|v| v.displacement)
+            .map(|d| d * d)
+            .sum();
         (sum / (2 * self.len()) as f64).sqrt()
     }
 
@@ -71,7 +87,11 @@ impl Comparison {
     pub fn bias(&self) -> [f64; 2] {
         let differences = self.differences();
         std::array::from_fn(|axis| {
-            differences.iter().map(|v| v.displacement[axis]).sum::<f64>() / self.len() as f64
+            differences
+                .iter()
+                .map(|v| v.displacement[axis])
+                .sum::<f64>()
+                / self.len() as f64
         })
     }
 
@@ -82,7 +102,12 @@ impl Comparison {
         let (mut cross, mut square) = (0.0, 0.0);
         for axis in 0..2 {
             let mean_true = self.truth.iter().map(|t| t[axis]).sum::<f64>() / n;
-            let mean_measured = self.measured.iter().map(|m| m.displacement[axis]).sum::<f64>() / n;
+            let mean_measured = self
+                .measured
+                .iter()
+                .map(|m| m.displacement[axis])
+                .sum::<f64>()
+                / n;
             for (m, t) in self.measured.iter().zip(&self.truth) {
                 cross += (m.displacement[axis] - mean_measured) * (t[axis] - mean_true);
                 square += (t[axis] - mean_true).powi(2);
@@ -110,14 +135,24 @@ impl Comparison {
             displacement: [m.displacement[0] - t[0], m.displacement[1] - t[1]],
             ..*m
         };
-        self.measured.iter().zip(&self.truth).map(difference).collect()
+        self.measured
+            .iter()
+            .zip(&self.truth)
+            .map(difference)
+            .collect()
     }
 
     /// The true vectors at the measured places.
     #[must_use]
     pub fn true_vectors(&self) -> Vec<PolarVector> {
         let pairs = self.measured.iter().zip(&self.truth);
-        pairs.map(|(m, t)| PolarVector { displacement: *t, sigma: [f64::NAN; 2], ..*m }).collect()
+        pairs
+            .map(|(m, t)| PolarVector {
+                displacement: *t,
+                sigma: [f64::NAN; 2],
+                ..*m
+            })
+            .collect()
     }
 }
 
@@ -127,9 +162,17 @@ mod tests {
 
     #[test]
     fn a_shrunk_and_shifted_map_is_told_as_such() {
-        let points: Vec<[f64; 2]> = (0..25).map(|n| [f64::from(n % 5) * 4.0, f64::from(n / 5) * 4.0]).collect();
-        let displacements: Vec<[f64; 2]> = (0..25).map(|n| [f64::from(n) - 12.0, 6.0 - f64::from(n % 7)]).collect();
-        let truth = Truth { a_columns: Vec::new(), b_columns: points.clone(), displacements: displacements.clone() };
+        let points: Vec<[f64; 2]> = (0..25)
+            .map(|n| [f64::from(n % 5) * 4.0, f64::from(n / 5) * 4.0])
+            .collect();
+        let displacements: Vec<[f64; 2]> = (0..25)
+            .map(|n| [f64::from(n) - 12.0, 6.0 - f64::from(n % 7)])
+            .collect();
+        let truth = Truth {
+            a_columns: Vec::new(),
+            b_columns: points.clone(),
+            displacements: displacements.clone(),
+        };
         let measured: Vec<PolarVector> = points
             .iter()
             .zip(&displacements)
@@ -143,9 +186,13 @@ mod tests {
         let comparison = Comparison::new(&measured, &truth, 1.0);
         assert_eq!(comparison.len(), 25);
         assert!((comparison.slope() - 0.8).abs() < 1e-12);
-        let mean: [f64; 2] = std::array::from_fn(|axis| displacements.iter().map(|d| d[axis]).sum::<f64>() / 25.0);
+        let mean: [f64; 2] =
+            std::array::from_fn(|axis| displacements.iter().map(|d| d[axis]).sum::<f64>() / 25.0);
         let bias = comparison.bias();
-        assert!((bias[0] - (3.0 - 0.2 * mean[0])).abs() < 1e-12 && (bias[1] - (-1.0 - 0.2 * mean[1])).abs() < 1e-12);
+        assert!(
+            (bias[0] - (3.0 - 0.2 * mean[0])).abs() < 1e-12
+                && (bias[1] - (-1.0 - 0.2 * mean[1])).abs() < 1e-12
+        );
         assert!(Comparison::new(&measured, &truth, 0.05).is_empty());
     }
 }

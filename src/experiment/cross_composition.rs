@@ -19,7 +19,9 @@ use crate::error::Result;
 use crate::figure::heat::HeatMap;
 use crate::figure::report::{Report, Section, Table};
 use crate::image::Image;
-use crate::network::{ModelSettings, Recipe, Regressor, SplitSettings, SubimageSettings, TrainingSettings};
+use crate::network::{
+    ModelSettings, Recipe, Regressor, SplitSettings, SubimageSettings, TrainingSettings,
+};
 use crate::settings::Source;
 use crate::simulation::{SimulationSettings, acquire};
 use crate::storage::dataset::Split;
@@ -56,8 +58,20 @@ impl CrossComposition {
     /// # Errors
     /// A number out of range, a wrong specimen, fewer than two compositions.
     pub fn validate(&self, source: &Source) -> Result<()> {
-        source.in_range("train_fraction", self.train_fraction, 0.1..=0.9, "of the image", "")?;
-        source.in_range("validation_fraction", self.validation_fraction, 0.01..=0.5, "of the image", "")?;
+        source.in_range(
+            "train_fraction",
+            self.train_fraction,
+            0.1..=0.9,
+            "of the image",
+            "",
+        )?;
+        source.in_range(
+            "validation_fraction",
+            self.validation_fraction,
+            0.01..=0.5,
+            "of the image",
+            "",
+        )?;
         source.in_range("replicates", self.replicates as f64, 1.0..=1000.0, "", "")?;
         self.acquisition.validate(source)?;
         self.subimages.validate(source)?;
@@ -65,23 +79,43 @@ impl CrossComposition {
         self.training.validate(source)?;
         if self.compositions.len() < 2 {
             let got = format!("{} compositions", self.compositions.len());
-            return Err(source.wrong("compositions", got, "at least two sections compositions.NAME"));
+            return Err(source.wrong(
+                "compositions",
+                got,
+                "at least two sections compositions.NAME",
+            ));
         }
         let mut all = self.compositions.iter();
-        all.try_for_each(|(name, specimen)| specimen.validate(&source.under(&format!("compositions.{name}"))))
+        all.try_for_each(|(name, specimen)| {
+            specimen.validate(&source.under(&format!("compositions.{name}")))
+        })
     }
 
     /// One simulation per composition, each with a texture of its own.
     #[must_use]
-    pub fn simulations(&self, seed: u64, template: &SimulationTemplate) -> Vec<(String, SimulationSettings)> {
+    pub fn simulations(
+        &self,
+        seed: u64,
+        template: &SimulationTemplate,
+    ) -> Vec<(String, SimulationSettings)> {
         let simulation = |(number, (name, specimen)): (usize, (&String, &Specimen))| {
-            (name.clone(), template.with(seed + number as u64, specimen, vec![[0.0, 0.0]], None))
+            (
+                name.clone(),
+                template.with(seed + number as u64, specimen, vec![[0.0, 0.0]], None),
+            )
         };
-        self.compositions.iter().enumerate().map(simulation).collect()
+        self.compositions
+            .iter()
+            .enumerate()
+            .map(simulation)
+            .collect()
     }
 
     fn split(&self) -> SplitSettings {
-        SplitSettings { train_fraction: self.train_fraction, validation_fraction: self.validation_fraction }
+        SplitSettings {
+            train_fraction: self.train_fraction,
+            validation_fraction: self.validation_fraction,
+        }
     }
 }
 
@@ -107,19 +141,36 @@ struct Transfer {
 /// Images too small to cut, a disk that refuses.
 pub(super) fn report(study: &Study, section: &CrossComposition, bench: &Bench) -> Result<Report> {
     let mut transfers = Vec::new();
-    let mut maps = Section { heading: "Maps".to_owned(), ..Section::default() };
+    let mut maps = Section {
+        heading: "Maps".to_owned(),
+        ..Section::default()
+    };
     for replicate in 0..section.replicates {
         let specimens = acquire_all(study, section, bench, replicate)?;
-        for train in specimens.iter().map(|specimen| specimen.name.as_str()).chain([POOLED]) {
-            bench.reporter.say(format!("replicate {} of {}: {train}", replicate + 1, section.replicates));
+        for train in specimens
+            .iter()
+            .map(|specimen| specimen.name.as_str())
+            .chain([POOLED])
+        {
+            bench.reporter.say(format!(
+                "replicate {} of {}: {train}",
+                replicate + 1,
+                section.replicates
+            ));
             let network = train_on(study, section, bench, &specimens, train, replicate)?;
             for test in &specimens {
                 let comparison = compare(&network, &test.labelled)?;
-                transfers.push(Transfer { train: train.to_owned(), test: test.name.clone(), replicate, comparison });
+                transfers.push(Transfer {
+                    train: train.to_owned(),
+                    test: test.name.clone(),
+                    replicate,
+                    comparison,
+                });
                 if replicate == 0 && test.name == train {
                     let figure = map_figure(section, bench, test, &network)?;
                     figure.save(&bench.folder.join("figures"), &format!("map-{train}"), true)?;
-                    let caption = format!("{train}: truth, prediction, difference. Left of the line trains.");
+                    let caption =
+                        format!("{train}: truth, prediction, difference. Left of the line trains.");
                     maps.figures.push((caption, figure));
                 }
             }
@@ -135,7 +186,12 @@ pub(super) fn report(study: &Study, section: &CrossComposition, bench: &Bench) -
 }
 
 /// The acquired and cut images of one replicate.
-fn acquire_all(study: &Study, section: &CrossComposition, bench: &Bench, replicate: usize) -> Result<Vec<Specimens>> {
+fn acquire_all(
+    study: &Study,
+    section: &CrossComposition,
+    bench: &Bench,
+    replicate: usize,
+) -> Result<Vec<Specimens>> {
     section
         .simulations(study.seed, &study.simulation)
         .into_iter()
@@ -145,7 +201,12 @@ fn acquire_all(study: &Study, section: &CrossComposition, bench: &Bench, replica
             let image = acquire(&plan, &section.acquisition, ideal, replicate as u64)?;
             let known = Known::from(&file.truth);
             let labelled = Labelled::cut(&image, &known, &section.subimages, &section.split())?;
-            Ok(Specimens { name, image, known, labelled })
+            Ok(Specimens {
+                name,
+                image,
+                known,
+                labelled,
+            })
         })
         .collect()
 }
@@ -159,8 +220,18 @@ fn train_on(
     train: &str,
     replicate: usize,
 ) -> Result<Regressor> {
-    let chosen = || specimens.iter().filter(|specimen| train == POOLED || specimen.name == train);
-    let part = |part| join(&chosen().map(|specimen| specimen.labelled.part(part)).collect::<Vec<_>>());
+    let chosen = || {
+        specimens
+            .iter()
+            .filter(|specimen| train == POOLED || specimen.name == train)
+    };
+    let part = |part| {
+        join(
+            &chosen()
+                .map(|specimen| specimen.labelled.part(part))
+                .collect::<Vec<_>>(),
+        )
+    };
     let recipe = Recipe {
         seed: study.seed + replicate as u64,
         model: &section.model,
@@ -168,12 +239,19 @@ fn train_on(
         subimages: &section.subimages,
         start: None,
     };
-    bench.network(&format!("{train}-{replicate}"), &recipe, &part(Split::Train)?, &part(Split::Validation)?)
+    bench.network(
+        &format!("{train}-{replicate}"),
+        &recipe,
+        &part(Split::Train)?,
+        &part(Split::Validation)?,
+    )
 }
 
 /// Predicted against true D over the test part.
 fn compare(network: &Regressor, labelled: &Labelled) -> Result<Comparison> {
-    let rows: Vec<usize> = (0..labelled.split.len()).filter(|&row| labelled.split[row] == Split::Test).collect();
+    let rows: Vec<usize> = (0..labelled.split.len())
+        .filter(|&row| labelled.split[row] == Split::Test)
+        .collect();
     let found = network.predict_patches(labelled.part(Split::Test).subimages.view())?;
     let measured = rows.iter().enumerate().map(|(i, &row)| PolarVector {
         position: labelled.centres[row],
@@ -181,8 +259,13 @@ fn compare(network: &Regressor, labelled: &Labelled) -> Result<Comparison> {
         sigma: [found.sigma[(i, 0)], found.sigma[(i, 1)]],
         flags: 0,
     });
-    let truth = rows.iter().map(|&row| [0, 1].map(|axis| f64::from(labelled.targets[(row, axis)])));
-    Ok(Comparison { measured: measured.collect(), truth: truth.collect() })
+    let truth = rows
+        .iter()
+        .map(|&row| [0, 1].map(|axis| f64::from(labelled.targets[(row, axis)])));
+    Ok(Comparison {
+        measured: measured.collect(),
+        truth: truth.collect(),
+    })
 }
 
 /// Truth, prediction and difference over a whole image, on one scale.
@@ -192,12 +275,22 @@ fn map_figure(
     specimen: &Specimens,
     network: &Regressor,
 ) -> Result<crate::figure::Figure> {
-    let points: Vec<_> = specimen.known.cells.iter().map(|cell| cell.position).collect();
+    let points: Vec<_> = specimen
+        .known
+        .cells
+        .iter()
+        .map(|cell| cell.position)
+        .collect();
     let predicted = network.predict_at(&specimen.image, &points)?;
     let truth = crate::crystal::Truth {
         a_columns: Vec::new(),
         b_columns: points,
-        displacements: specimen.known.cells.iter().map(|cell| cell.displacement).collect(),
+        displacements: specimen
+            .known
+            .cells
+            .iter()
+            .map(|cell| cell.displacement)
+            .collect(),
     };
     let comparison = Comparison::new(&predicted, &truth, f64::INFINITY);
     three_panels(
@@ -209,11 +302,25 @@ fn map_figure(
 }
 
 fn write_csv(transfers: &[Transfer], bench: &Bench) -> Result<()> {
-    let header = ["train", "test", "replicate", "cells", "rms_pm", "slope", "bias_x_pm", "bias_y_pm"];
+    let header = [
+        "train",
+        "test",
+        "replicate",
+        "cells",
+        "rms_pm",
+        "slope",
+        "bias_x_pm",
+        "bias_y_pm",
+    ];
     let rows = transfers.iter().map(|t| {
         let c = &t.comparison;
         let numbers = [c.rms(), c.slope(), c.bias()[0], c.bias()[1]].map(|x| field(x, 4));
-        let mut row = vec![t.train.clone(), t.test.clone(), t.replicate.to_string(), c.len().to_string()];
+        let mut row = vec![
+            t.train.clone(),
+            t.test.clone(),
+            t.replicate.to_string(),
+            c.len().to_string(),
+        ];
         row.extend(numbers);
         row
     });
@@ -236,23 +343,50 @@ fn matrices(section: &CrossComposition, bench: &Bench, transfers: &[Transfer]) -
         let mut mean = Array2::zeros((rows.len(), columns.len()));
         let mut spread = mean.clone();
         for ((i, j), entry) in mean.indexed_iter_mut() {
-            let chosen = transfers.iter().filter(|t| t.train == rows[i] && t.test == columns[j]);
-            (*entry, spread[(i, j)]) = mean_and_spread(&chosen.map(|t| value(&t.comparison)).collect::<Vec<_>>());
+            let chosen = transfers
+                .iter()
+                .filter(|t| t.train == rows[i] && t.test == columns[j]);
+            (*entry, spread[(i, j)]) =
+                mean_and_spread(&chosen.map(|t| value(&t.comparison)).collect::<Vec<_>>());
         }
         (mean, spread)
     };
     let mut figures = Vec::new();
     let mut lines = Vec::new();
     for (stem, label, decimals, value) in [
-        ("rms", "rms error per axis (pm)", 2, &(|c: &Comparison| c.rms()) as &dyn Fn(&Comparison) -> f64),
-        ("slope", "slope of measured against true D", 3, &|c: &Comparison| c.slope()),
-        ("bias", "length of the mean error (pm)", 2, &|c: &Comparison| c.bias()[0].hypot(c.bias()[1])),
+        (
+            "rms",
+            "rms error per axis (pm)",
+            2,
+            &(|c: &Comparison| c.rms()) as &dyn Fn(&Comparison) -> f64,
+        ),
+        (
+            "slope",
+            "slope of measured against true D",
+            3,
+            &|c: &Comparison| c.slope(),
+        ),
+        (
+            "bias",
+            "length of the mean error (pm)",
+            2,
+            &|c: &Comparison| c.bias()[0].hypot(c.bias()[1]),
+        ),
     ] {
         let (values, spread) = matrix(value);
         for ((i, j), entry) in values.indexed_iter() {
             let spread = spread[(i, j)];
-            let spread = if spread.is_finite() { format!(" ± {spread:.decimals$}") } else { String::new() };
-            lines.push(vec![label.to_owned(), rows[i].clone(), columns[j].clone(), format!("{entry:.decimals$}{spread}")]);
+            let spread = if spread.is_finite() {
+                format!(" ± {spread:.decimals$}")
+            } else {
+                String::new()
+            };
+            lines.push(vec![
+                label.to_owned(),
+                rows[i].clone(),
+                columns[j].clone(),
+                format!("{entry:.decimals$}{spread}"),
+            ]);
         }
         let heat = HeatMap {
             title: bench.title(label),
@@ -268,7 +402,10 @@ fn matrices(section: &CrossComposition, bench: &Bench, transfers: &[Transfer]) -
         };
         let figure = heat.figure()?;
         figure.save(&bench.folder.join("figures"), stem, true)?;
-        figures.push((format!("{label}, mean over {} replicates", section.replicates), figure));
+        figures.push((
+            format!("{label}, mean over {} replicates", section.replicates),
+            figure,
+        ));
     }
     Ok(Section {
         heading: "Transfer".to_owned(),

@@ -54,7 +54,13 @@ impl DatasetSettings {
             return Err(source.wrong("images", "an empty list", "at least one image file"));
         }
         if let Some(sampling) = self.sampling_angstrom {
-            source.in_range("sampling_angstrom", sampling, 0.001..=10.0, "Å", "Å, not nm or pm")?;
+            source.in_range(
+                "sampling_angstrom",
+                sampling,
+                0.001..=10.0,
+                "Å",
+                "Å, not nm or pm",
+            )?;
         }
         self.subimages.validate(source)?;
         self.split.validate(source)
@@ -65,7 +71,12 @@ impl DatasetSettings {
 ///
 /// # Errors
 /// A wrong setting, an image that cannot be read or measured, a finished `output` without `force`.
-pub fn make_dataset(source: &Source, output: &Path, force: bool, reporter: &Reporter) -> Result<()> {
+pub fn make_dataset(
+    source: &Source,
+    output: &Path,
+    force: bool,
+    reporter: &Reporter,
+) -> Result<()> {
     let settings: DatasetSettings = source.parse()?;
     settings.validate(source)?;
     let mut provenance = Provenance::start("dataset", source.text().to_owned(), None);
@@ -91,7 +102,9 @@ pub fn make_dataset(source: &Source, output: &Path, force: bool, reporter: &Repo
                     let allowed = "images of `ferrostem simulate`, or [labels.columns]";
                     Error::data(&path, "/truth", "no truth in this file", allowed)
                 })?),
-                Labels::Columns(columns) => Known::from(&column::measure(&picture, columns, &Reporter::quiet())?),
+                Labels::Columns(columns) => {
+                    Known::from(&column::measure(&picture, columns, &Reporter::quiet())?)
+                }
             };
             let labelled = Labelled::cut(&picture, &known, &settings.subimages, &settings.split)?;
             writer.append(&SubImages {
@@ -112,11 +125,17 @@ pub fn make_dataset(source: &Source, output: &Path, force: bool, reporter: &Repo
     if counts[Split::Train as usize] == 0 || counts[Split::Validation as usize] == 0 {
         return Err(Error::unmeasurable(
             "dataset",
-            format!("{} sub-images to train on, {} to validate", counts[0], counts[1]),
+            format!(
+                "{} sub-images to train on, {} to validate",
+                counts[0], counts[1]
+            ),
             "some of both: larger images, a smaller window, or another [split]",
         ));
     }
-    reporter.say(format!("{} sub-images train, {} validate, {} test", counts[0], counts[1], counts[2]));
+    reporter.say(format!(
+        "{} sub-images train, {} validate, {} test",
+        counts[0], counts[1], counts[2]
+    ));
     writer.finish(&provenance.finished())
 }
 

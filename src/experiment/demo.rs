@@ -21,7 +21,9 @@ use crate::figure::map::columns_figure;
 use crate::figure::report::{Report, Section, Table, Tile};
 use crate::figure::scatter::{Scatter, scatter_figure};
 use crate::image::Image;
-use crate::network::{ModelSettings, Recipe, Regressor, SplitSettings, SubimageSettings, TrainingSettings};
+use crate::network::{
+    ModelSettings, Recipe, Regressor, SplitSettings, SubimageSettings, TrainingSettings,
+};
 use crate::settings::Source;
 use crate::simulation::{Plan, ScanSettings, SimulationSettings, acquire};
 use crate::storage::dataset::Split;
@@ -70,9 +72,27 @@ impl Demo {
     /// # Errors
     /// File, line, key, what it got and what is allowed.
     pub fn validate(&self, source: &Source) -> Result<()> {
-        source.in_range("train_fraction", self.train_fraction, 0.1..=0.9, "of the image", "")?;
-        source.in_range("validation_fraction", self.validation_fraction, 0.01..=0.5, "of the image", "")?;
-        source.in_range("realisations", self.realisations as f64, 1.0..=1000.0, "", "")?;
+        source.in_range(
+            "train_fraction",
+            self.train_fraction,
+            0.1..=0.9,
+            "of the image",
+            "",
+        )?;
+        source.in_range(
+            "validation_fraction",
+            self.validation_fraction,
+            0.01..=0.5,
+            "of the image",
+            "",
+        )?;
+        source.in_range(
+            "realisations",
+            self.realisations as f64,
+            1.0..=1000.0,
+            "",
+            "",
+        )?;
         self.specimen.validate(&source.under("specimen"))?;
         self.acquisition.validate(source)?;
         for settings in [&self.centred, &self.grid] {
@@ -85,22 +105,33 @@ impl Demo {
 
     /// The image and the tilt series.
     #[must_use]
-    pub fn simulations(&self, seed: u64, template: &SimulationTemplate) -> Vec<(String, SimulationSettings)> {
+    pub fn simulations(
+        &self,
+        seed: u64,
+        template: &SimulationTemplate,
+    ) -> Vec<(String, SimulationSettings)> {
         let mut all = vec![(IMAGE.to_owned(), self.simulation(seed, template))];
         all.extend(self.tilts.simulations(seed, template, TILTS));
         all
     }
 
     fn simulation(&self, seed: u64, template: &SimulationTemplate) -> SimulationSettings {
-        let mut settings =
-            template.with(seed, &self.specimen, vec![self.tilt_mrad], Some(self.acquisition.clone()));
+        let mut settings = template.with(
+            seed,
+            &self.specimen,
+            vec![self.tilt_mrad],
+            Some(self.acquisition.clone()),
+        );
         settings.scan = self.scan.clone();
         settings.multislice.exit_thicknesses_nm = vec![self.thickness_nm];
         settings
     }
 
     fn split(&self) -> SplitSettings {
-        SplitSettings { train_fraction: self.train_fraction, validation_fraction: self.validation_fraction }
+        SplitSettings {
+            train_fraction: self.train_fraction,
+            validation_fraction: self.validation_fraction,
+        }
     }
 }
 
@@ -142,7 +173,12 @@ pub(super) fn report(study: &Study, demo: &Demo, bench: &Bench) -> Result<Report
     let rows = tilt_report::measure(study, &demo.tilts, TILTS, bench)?;
     lap("prediction and tilt series", &mut clock);
     for method in &methods {
-        write_polarization(&bench.folder.join(format!("polarization-{}.csv", method.stem)), &method.all.measured)?;
+        write_polarization(
+            &bench
+                .folder
+                .join(format!("polarization-{}.csv", method.stem)),
+            &method.all.measured,
+        )?;
     }
     tilt_report::write_csv(&rows, bench)?;
     let sections = vec![
@@ -165,9 +201,22 @@ pub(super) fn report(study: &Study, demo: &Demo, bench: &Bench) -> Result<Report
 fn open(study: &Study, demo: &Demo, bench: &Bench) -> Result<Specimens> {
     let (plan, file) = bench.images(IMAGE, &demo.simulation(study.seed, &study.simulation))?;
     // The acquired image comes first, the ideal one after it.
-    let frame = |detector: usize| file.detectors[detector].data.slice(s![0, 0, .., ..]).to_owned();
-    let image = Image { data: frame(0), sampling: file.sampling };
-    Ok(Specimens { plan, ideal: frame(1), image, truth: file.truth })
+    let frame = |detector: usize| {
+        file.detectors[detector]
+            .data
+            .slice(s![0, 0, .., ..])
+            .to_owned()
+    };
+    let image = Image {
+        data: frame(0),
+        sampling: file.sampling,
+    };
+    Ok(Specimens {
+        plan,
+        ideal: frame(1),
+        image,
+        truth: file.truth,
+    })
 }
 
 /// A network trained on the left part of the image, in several noise realisations.
@@ -183,13 +232,35 @@ fn train(
     let mut labelled = Vec::new();
     for realisation in 1..=demo.realisations {
         // Frame 0 is the image in the file; the training sees other noise.
-        let image = acquire(&specimen.plan, &demo.acquisition, specimen.ideal.clone(), realisation as u64)?;
+        let image = acquire(
+            &specimen.plan,
+            &demo.acquisition,
+            specimen.ideal.clone(),
+            realisation as u64,
+        )?;
         labelled.push(Labelled::cut(&image, &known, subimages, &demo.split())?);
     }
-    let part = |part| join(&labelled.iter().map(|labelled| labelled.part(part)).collect::<Vec<_>>());
-    let recipe =
-        Recipe { seed: study.seed, model: &demo.model, training: &demo.training, subimages, start: None };
-    bench.network(name, &recipe, &part(Split::Train)?, &part(Split::Validation)?)
+    let part = |part| {
+        join(
+            &labelled
+                .iter()
+                .map(|labelled| labelled.part(part))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let recipe = Recipe {
+        seed: study.seed,
+        model: &demo.model,
+        training: &demo.training,
+        subimages,
+        start: None,
+    };
+    bench.network(
+        name,
+        &recipe,
+        &part(Split::Train)?,
+        &part(Split::Validation)?,
+    )
 }
 
 /// Every method on the same image, at the true B columns or nearest to them.
@@ -202,17 +273,34 @@ fn compare(
 ) -> Result<[Method; 3]> {
     let line = demo.train_fraction * specimen.image.extent()[1];
     let half = demo.centred.window_angstrom / 2.0;
-    let found: Vec<_> = map.of(Sublattice::B).filter(|b| b.flags == 0).map(|b| b.position).collect();
+    let found: Vec<_> = map
+        .of(Sublattice::B)
+        .filter(|b| b.flags == 0)
+        .map(|b| b.position)
+        .collect();
     let reach = map.lattice.pitch() / 3.0;
     let method = |name, stem, vectors: &[PolarVector]| {
         let all = Comparison::new(vectors, &specimen.truth, reach);
         let test = all.filtered(|vector| vector.position[0] - half > line);
-        Method { name, stem, all, test }
+        Method {
+            name,
+            stem,
+            all,
+            test,
+        }
     };
     Ok([
         method("column fit", "columns", &map.vectors),
-        method("network, centred sub-images", "centred", &centred.predict_at(&specimen.image, &found)?),
-        method("network, grid sub-images", "grid", &at_cells(gridded, demo, specimen)?),
+        method(
+            "network, centred sub-images",
+            "centred",
+            &centred.predict_at(&specimen.image, &found)?,
+        ),
+        method(
+            "network, grid sub-images",
+            "grid",
+            &at_cells(gridded, demo, specimen)?,
+        ),
     ])
 }
 
@@ -222,44 +310,94 @@ fn at_cells(network: &Regressor, demo: &Demo, specimen: &Specimens) -> Result<Ve
     let dense = network.predict_map(&specimen.image, stride)?;
     let points: Vec<_> = dense.iter().map(|vector| vector.position).collect();
     let tree = crate::neighbours::Neighbours::new(&points);
-    let nearest = |b: &[f64; 2]| tree.nearest(*b, 1).first().filter(|(_, d)| *d <= stride).map(|(i, _)| dense[*i]);
-    Ok(specimen.truth.b_columns.iter().filter_map(nearest).collect())
+    let nearest = |b: &[f64; 2]| {
+        tree.nearest(*b, 1)
+            .first()
+            .filter(|(_, d)| *d <= stride)
+            .map(|(i, _)| dense[*i])
+    };
+    Ok(specimen
+        .truth
+        .b_columns
+        .iter()
+        .filter_map(nearest)
+        .collect())
 }
 
 fn tile(method: &Method) -> Tile {
     Tile {
         value: format!("{:.2} pm", method.test.rms()),
         label: format!("error of the {}", method.name),
-        note: format!("rms per axis over {} unseen cells, slope {:.3}", method.test.len(), method.test.slope()),
+        note: format!(
+            "rms per axis over {} unseen cells, slope {:.3}",
+            method.test.len(),
+            method.test.slope()
+        ),
     }
 }
 
 fn image_section(specimen: &Specimens, map: &ColumnMap, bench: &Bench) -> Result<Section> {
-    let of = |sublattice| map.of(sublattice).map(|column| column.position).collect::<Vec<_>>();
+    let of = |sublattice| {
+        map.of(sublattice)
+            .map(|column| column.position)
+            .collect::<Vec<_>>()
+    };
     let title = bench.title("Simulated image with its columns");
-    let figure = columns_figure(&title, &specimen.image, &of(Sublattice::A), &of(Sublattice::B))?;
+    let figure = columns_figure(
+        &title,
+        &specimen.image,
+        &of(Sublattice::A),
+        &of(Sublattice::B),
+    )?;
     save(bench, &figure, "columns")?;
     Ok(Section {
         heading: "Image and columns".to_owned(),
         paragraphs: map.summary().lines().map(str::to_owned).collect(),
-        figures: vec![("The image as acquired, with the columns that were found and fitted without options.".to_owned(), figure)],
+        figures: vec![(
+            "The image as acquired, with the columns that were found and fitted without options."
+                .to_owned(),
+            figure,
+        )],
         ..Section::default()
     })
 }
 
-fn maps_section(demo: &Demo, specimen: &Specimens, methods: &[Method], bench: &Bench) -> Result<Section> {
+fn maps_section(
+    demo: &Demo,
+    specimen: &Specimens,
+    methods: &[Method],
+    bench: &Bench,
+) -> Result<Section> {
     let line = demo.train_fraction * specimen.image.extent()[1];
     let mut figures = Vec::new();
     for method in methods {
         let drawn = (method.stem != "columns").then_some(line);
-        let figure = three_panels(&bench.title(method.name), &specimen.image, &method.all, drawn)?;
+        let figure = three_panels(
+            &bench.title(method.name),
+            &specimen.image,
+            &method.all,
+            drawn,
+        )?;
         save(bench, &figure, &format!("map-{}", method.stem))?;
-        figures.push((format!("{}: truth, measurement, difference, on one scale.", method.name), figure));
+        figures.push((
+            format!(
+                "{}: truth, measurement, difference, on one scale.",
+                method.name
+            ),
+            figure,
+        ));
     }
     let panels: Vec<Scatter> = methods.iter().map(scatter).collect();
-    let figure = scatter_figure(&bench.title("Measured against true D, unseen part"), &panels, 3);
+    let figure = scatter_figure(
+        &bench.title("Measured against true D, unseen part"),
+        &panels,
+        3,
+    );
     save(bench, &figure, "measured-against-true")?;
-    figures.push(("Both components, in the part right of the line.".to_owned(), figure));
+    figures.push((
+        "Both components, in the part right of the line.".to_owned(),
+        figure,
+    ));
     let rows = methods.iter().map(|method| {
         let test = &method.test;
         let [bx, by] = test.bias();
@@ -271,7 +409,13 @@ fn maps_section(demo: &Demo, specimen: &Specimens, methods: &[Method], bench: &B
             format!("({bx:+.2}, {by:+.2})"),
         ]
     });
-    let header = ["method", "cells", "rms error per axis (pm)", "slope", "mean error (pm)"];
+    let header = [
+        "method",
+        "cells",
+        "rms error per axis (pm)",
+        "slope",
+        "mean error (pm)",
+    ];
     Ok(Section {
         heading: "Polarization, three times".to_owned(),
         paragraphs: vec![format!(
@@ -297,7 +441,9 @@ fn scatter(method: &Method) -> Scatter {
         x_label: "true D".to_owned(),
         y_label: "measured D".to_owned(),
         unit: "pm".to_owned(),
-        points: pairs.flat_map(|(t, m)| [0, 1].map(|axis| [t[axis], m.displacement[axis]])).collect(),
+        points: pairs
+            .flat_map(|(t, m)| [0, 1].map(|axis| [t[axis], m.displacement[axis]]))
+            .collect(),
     }
 }
 

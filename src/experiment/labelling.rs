@@ -8,7 +8,10 @@ use crate::crystal::{Sublattice, Truth};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::neighbours::Point;
-use crate::network::{Mode, Samples, SplitSettings, SubimageSettings, cut_at, grid_centres, labels_between, split_by_position};
+use crate::network::{
+    Mode, Samples, SplitSettings, SubimageSettings, cut_at, grid_centres, labels_between,
+    split_by_position,
+};
 use crate::storage::dataset::Split;
 
 /// What is known about an image: its A columns and its cells.
@@ -22,20 +25,31 @@ pub struct Known {
 
 impl From<&Truth> for Known {
     fn from(truth: &Truth) -> Self {
-        let cells = truth.b_columns.iter().zip(&truth.displacements).map(|(&position, &displacement)| PolarVector {
-            position,
-            displacement,
-            sigma: [f64::NAN; 2],
-            flags: 0,
-        });
-        Self { a_columns: truth.a_columns.clone(), cells: cells.collect() }
+        let cells =
+            truth
+                .b_columns
+                .iter()
+                .zip(&truth.displacements)
+                .map(|(&position, &displacement)| PolarVector {
+                    position,
+                    displacement,
+                    sigma: [f64::NAN; 2],
+                    flags: 0,
+                });
+        Self {
+            a_columns: truth.a_columns.clone(),
+            cells: cells.collect(),
+        }
     }
 }
 
 impl From<&ColumnMap> for Known {
     fn from(map: &ColumnMap) -> Self {
         let good = map.of(Sublattice::A).filter(|column| column.flags == 0);
-        Self { a_columns: good.map(|column| column.position).collect(), cells: map.good_vectors().copied().collect() }
+        Self {
+            a_columns: good.map(|column| column.position).collect(),
+            cells: map.good_vectors().copied().collect(),
+        }
     }
 }
 
@@ -58,14 +72,23 @@ impl Labelled {
     ///
     /// # Errors
     /// A window larger than the image, or an image without contrast.
-    pub fn cut(image: &Image, known: &Known, settings: &SubimageSettings, split: &SplitSettings) -> Result<Self> {
+    pub fn cut(
+        image: &Image,
+        known: &Known,
+        settings: &SubimageSettings,
+        split: &SplitSettings,
+    ) -> Result<Self> {
         let points: Vec<Point> = match settings.mode {
             Mode::CentredB => known.cells.iter().map(|cell| cell.position).collect(),
             Mode::CentredA => known.a_columns.clone(),
             Mode::Grid => grid_centres(image, settings)?,
         };
         let labels: Vec<Option<[f64; 2]>> = match settings.mode {
-            Mode::CentredB => known.cells.iter().map(|cell| Some(cell.displacement)).collect(),
+            Mode::CentredB => known
+                .cells
+                .iter()
+                .map(|cell| Some(cell.displacement))
+                .collect(),
             Mode::CentredA | Mode::Grid => labels_between(&points, &known.cells),
         };
         let parts = split_by_position(&points, settings.window_angstrom, image.extent(), split);
@@ -81,16 +104,26 @@ impl Labelled {
             }
         }
         let subimages = cut.subimages.select(Axis(0), &chosen);
-        let targets =
-            Array2::from_shape_vec((chosen.len(), 2), targets).map_err(Error::compute("collecting labels"))?;
-        Ok(Self { subimages, targets, centres, split })
+        let targets = Array2::from_shape_vec((chosen.len(), 2), targets)
+            .map_err(Error::compute("collecting labels"))?;
+        Ok(Self {
+            subimages,
+            targets,
+            centres,
+            split,
+        })
     }
 
     /// The samples of one part.
     #[must_use]
     pub fn part(&self, part: Split) -> Samples {
-        let rows: Vec<usize> = (0..self.split.len()).filter(|&row| self.split[row] == part).collect();
-        Samples { subimages: self.subimages.select(Axis(0), &rows), targets: self.targets.select(Axis(0), &rows) }
+        let rows: Vec<usize> = (0..self.split.len())
+            .filter(|&row| self.split[row] == part)
+            .collect();
+        Samples {
+            subimages: self.subimages.select(Axis(0), &rows),
+            targets: self.targets.select(Axis(0), &rows),
+        }
     }
 }
 

@@ -44,7 +44,11 @@ pub(super) fn open_image(
 ) -> Result<(Image, Option<Truth>)> {
     if let Some(sampling) = reading.sampling.filter(|s| !(0.001..=10.0).contains(s)) {
         let allowed = "0.001 to 10 Å per pixel (Å, not nm or pm)".to_owned();
-        return Err(Error::Setting { place: "--sampling".to_owned(), got: sampling.to_string(), allowed });
+        return Err(Error::Setting {
+            place: "--sampling".to_owned(),
+            got: sampling.to_string(),
+            allowed,
+        });
     }
     let micrograph = micrograph::open(path, reading.signal.as_deref())?;
     for notice in &micrograph.notices {
@@ -52,7 +56,10 @@ pub(super) fn open_image(
     }
     if micrograph.frames > 1 {
         let label = micrograph.label(reading.frame);
-        reporter.say(format!("frame {} of {}: {label}; --frame chooses another", reading.frame, micrograph.frames));
+        reporter.say(format!(
+            "frame {} of {}: {label}; --frame chooses another",
+            reading.frame, micrograph.frames
+        ));
     }
     let image = micrograph.image(reading.frame, reading.sampling)?;
     provenance.add_input(path)?;
@@ -63,7 +70,13 @@ pub(super) fn open_image(
 ///
 /// # Errors
 /// An image that cannot be read or shows no columns, a finished `output` without `force`.
-pub fn map_columns(path: &Path, reading: &Reading, output: &Path, force: bool, reporter: &Reporter) -> Result<()> {
+pub fn map_columns(
+    path: &Path,
+    reading: &Reading,
+    output: &Path,
+    force: bool,
+    reporter: &Reporter,
+) -> Result<()> {
     let settings = ColumnSettings::default();
     let text = toml::to_string(&settings).unwrap_or_default();
     let mut provenance = Provenance::start("columns", text, None);
@@ -109,16 +122,32 @@ impl MapFiles<'_> {
         let provenance = self.provenance.finished();
         tables::write_polarization(&here.join("polarization.csv"), self.vectors)?;
         let grid = MapGrid::nearest(self.vectors, self.pitch())?;
-        write_polarization(&here.join("polarization.hspy"), self.vectors, &grid, &provenance, true)?;
+        write_polarization(
+            &here.join("polarization.hspy"),
+            self.vectors,
+            &grid,
+            &provenance,
+            true,
+        )?;
         if let Some(map) = self.columns {
             let header: Vec<&str> = COLUMNS_HEADER.split(',').collect();
             tables::write_table(&here.join("columns.csv"), &header, columns_csv(map))?;
-            let of = |sublattice| map.of(sublattice).map(|column| column.position).collect::<Vec<Point>>();
+            let of = |sublattice| {
+                map.of(sublattice)
+                    .map(|column| column.position)
+                    .collect::<Vec<Point>>()
+            };
             let (a, b) = (of(Sublattice::A), of(Sublattice::B));
             columns_figure("Atom columns", self.image, &a, &b)?.save(here, "columns", true)?;
             write_file(&here.join("summary.txt"), map.summary().as_bytes())?;
         }
-        arrows_figure(self.title, Some(self.image), self.vectors, &MapStyle::default())?.save(here, "polarization", true)?;
+        arrows_figure(
+            self.title,
+            Some(self.image),
+            self.vectors,
+            &MapStyle::default(),
+        )?
+        .save(here, "polarization", true)?;
         displacement_histograms(self.title, self.vectors).save(here, "histogram", true)?;
         if let Some(truth) = self.truth {
             let comparison = Comparison::new(self.vectors, truth, SAME_COLUMN * self.pitch());
@@ -127,7 +156,10 @@ impl MapFiles<'_> {
                 write_file(&here.join("truth.txt"), comparison.line().as_bytes())?;
             }
         }
-        write_file(&here.join("provenance.toml"), provenance.to_toml().as_bytes())?;
+        write_file(
+            &here.join("provenance.toml"),
+            provenance.to_toml().as_bytes(),
+        )?;
         folder.finish()
     }
 
@@ -135,8 +167,10 @@ impl MapFiles<'_> {
     fn pitch(&self) -> f64 {
         let positions: Vec<Point> = self.vectors.iter().map(|vector| vector.position).collect();
         let tree = Neighbours::new(&positions);
-        let mut distances: Vec<f64> =
-            positions.iter().filter_map(|&p| tree.nearest(p, 2).get(1).map(|(_, distance)| *distance)).collect();
+        let mut distances: Vec<f64> = positions
+            .iter()
+            .filter_map(|&p| tree.nearest(p, 2).get(1).map(|(_, distance)| *distance))
+            .collect();
         distances.sort_by(f64::total_cmp);
         distances.get(distances.len() / 2).copied().unwrap_or(1.0)
     }

@@ -28,17 +28,31 @@ pub fn predict(
     reporter: &Reporter,
 ) -> Result<()> {
     let regressor = Regressor::load(model)?;
-    let mut provenance = Provenance::start("predict", toml::to_string(regressor.description()).unwrap_or_default(), None);
+    let mut provenance = Provenance::start(
+        "predict",
+        toml::to_string(regressor.description()).unwrap_or_default(),
+        None,
+    );
     provenance.add_input(&model.join("model.toml"))?;
     let (picture, truth) = open_image(image, reading, &mut provenance, reporter)?;
     let subimages = &regressor.description().subimages;
     let vectors = if dense || subimages.mode == Mode::Grid {
-        let stride = subimages.stride_angstrom.unwrap_or(subimages.window_angstrom * DENSE_STRIDE);
+        let stride = subimages
+            .stride_angstrom
+            .unwrap_or(subimages.window_angstrom * DENSE_STRIDE);
         regressor.predict_map(&picture, stride)?
     } else {
         let map = column::measure(&picture, &ColumnSettings::default(), reporter)?;
-        let sublattice = if subimages.mode == Mode::CentredA { Sublattice::A } else { Sublattice::B };
-        let points: Vec<_> = map.of(sublattice).filter(|column| column.flags == 0).map(|c| c.position).collect();
+        let sublattice = if subimages.mode == Mode::CentredA {
+            Sublattice::A
+        } else {
+            Sublattice::B
+        };
+        let points: Vec<_> = map
+            .of(sublattice)
+            .filter(|column| column.flags == 0)
+            .map(|c| c.position)
+            .collect();
         regressor.predict_at(&picture, &points)?
     };
     let files = MapFiles {

@@ -65,11 +65,19 @@ impl Study {
     /// File, line, key, what it got and what is allowed.
     pub fn read(source: &Source) -> Result<Self> {
         let study: Self = source.parse()?;
-        let sections = [study.tilt_sensitivity.is_some(), study.cross_composition.is_some(), study.demo.is_some()];
+        let sections = [
+            study.tilt_sensitivity.is_some(),
+            study.cross_composition.is_some(),
+            study.demo.is_some(),
+        ];
         let chosen = sections.iter().filter(|&&given| given).count();
         if chosen != 1 {
             let allowed = "exactly one of [tilt_sensitivity], [cross_composition], [demo]";
-            return Err(source.wrong("about", format!("{chosen} experiments in one file"), allowed));
+            return Err(source.wrong(
+                "about",
+                format!("{chosen} experiments in one file"),
+                allowed,
+            ));
         }
         if let Some(section) = &study.tilt_sensitivity {
             section.validate(&source.under("tilt_sensitivity"))?;
@@ -129,10 +137,16 @@ pub fn run(
     };
     let simulations = study.simulations();
     for (number, (name, settings)) in simulations.iter().enumerate() {
-        reporter.say(format!("simulation {} of {}: {name}", number + 1, simulations.len()));
+        reporter.say(format!(
+            "simulation {} of {}: {name}",
+            number + 1,
+            simulations.len()
+        ));
         let start = Instant::now();
         bench.simulate(name, settings, shard)?;
-        bench.timings.push((format!("simulation: {name}"), start.elapsed().as_secs_f64()));
+        bench
+            .timings
+            .push((format!("simulation: {name}"), start.elapsed().as_secs_f64()));
     }
     if shard.is_some() {
         return Ok(false);
@@ -149,8 +163,14 @@ pub fn run(
     let provenance = provenance.finished();
     report.smoke = smoke;
     report.provenance = provenance.to_toml();
-    write_file(&bench.folder.join("report.html"), report.to_html()?.as_bytes())?;
-    write_file(&bench.folder.join("provenance.toml"), provenance.to_toml().as_bytes())?;
+    write_file(
+        &bench.folder.join("report.html"),
+        report.to_html()?.as_bytes(),
+    )?;
+    write_file(
+        &bench.folder.join("provenance.toml"),
+        provenance.to_toml().as_bytes(),
+    )?;
     bench.clear_checkpoints()?;
     folder.finish()?;
     reporter.say(format!("{}", output.join("report.html").display()));
@@ -187,13 +207,24 @@ pub(super) struct Bench {
 impl Bench {
     /// Where the images of a simulation are; their name holds a hash of their settings.
     fn image_path(&self, name: &str, settings: &SimulationSettings) -> PathBuf {
-        let text = format!("{}\n{}", crate::provenance::VERSION, toml::to_string(settings).unwrap_or_default());
+        let text = format!(
+            "{}\n{}",
+            crate::provenance::VERSION,
+            toml::to_string(settings).unwrap_or_default()
+        );
         let hash = blake3::hash(text.as_bytes()).to_hex();
-        self.folder.join("images").join(format!("{name}-{}.hspy", &hash[..12]))
+        self.folder
+            .join("images")
+            .join(format!("{name}-{}.hspy", &hash[..12]))
     }
 
     /// Simulates if the images are not there yet.
-    fn simulate(&self, name: &str, settings: &SimulationSettings, shard: Option<Shard>) -> Result<()> {
+    fn simulate(
+        &self,
+        name: &str,
+        settings: &SimulationSettings,
+        shard: Option<Shard>,
+    ) -> Result<()> {
         let path = self.image_path(name, settings);
         if !path.exists() {
             simulate(settings, &self.source, &path, false, shard, &self.reporter)?;
@@ -202,8 +233,15 @@ impl Bench {
     }
 
     /// The images of a simulation that [`run`] has made, with their plan.
-    pub(super) fn images(&self, name: &str, settings: &SimulationSettings) -> Result<(Plan, ImageFile)> {
-        Ok((Plan::new(settings, &self.source)?, read_images(&self.image_path(name, settings))?))
+    pub(super) fn images(
+        &self,
+        name: &str,
+        settings: &SimulationSettings,
+    ) -> Result<(Plan, ImageFile)> {
+        Ok((
+            Plan::new(settings, &self.source)?,
+            read_images(&self.image_path(name, settings))?,
+        ))
     }
 
     /// A network trained by `recipe`, taken over from an interrupted run if it was finished there.
@@ -214,22 +252,36 @@ impl Bench {
         train: &Samples,
         validation: &Samples,
     ) -> Result<Regressor> {
-        let folder = self.folder.join("models").join(format!("{name}-{}", self.key));
+        let folder = self
+            .folder
+            .join("models")
+            .join(format!("{name}-{}", self.key));
         if folder.join("model.toml").exists() {
             return Regressor::load(&folder);
         }
-        let checkpoint = self.folder.join("checkpoints").join(format!("{name}-{}", self.key));
+        let checkpoint = self
+            .folder
+            .join("checkpoints")
+            .join(format!("{name}-{}", self.key));
         let trained = network::train(recipe, train, validation, Some(&checkpoint), &self.reporter)?;
-        write_file(&folder.join("history.csv"), trained.history_csv().as_bytes())?;
+        write_file(
+            &folder.join("history.csv"),
+            trained.history_csv().as_bytes(),
+        )?;
         super::training::history_figure(&trained).save(&folder, "history", true)?;
-        let provenance = Provenance::start("train", self.source.text().to_owned(), Some(recipe.seed));
+        let provenance =
+            Provenance::start("train", self.source.text().to_owned(), Some(recipe.seed));
         trained.regressor.save(&folder, &provenance.finished())?;
         Ok(trained.regressor)
     }
 
     /// Prefix of titles: smoke runs say so on every output.
     pub(super) fn title(&self, title: &str) -> String {
-        if self.smoke { format!("SMOKE — {title}") } else { title.to_owned() }
+        if self.smoke {
+            format!("SMOKE — {title}")
+        } else {
+            title.to_owned()
+        }
     }
 
     fn clear_checkpoints(&self) -> Result<()> {
@@ -243,18 +295,40 @@ impl Bench {
 
 /// What every report says first.
 pub(super) fn about(study: &Study) -> Section {
-    let About { question, reproduces, note, .. } = &study.about;
-    let paragraphs = vec![question.clone(), format!("What it stands beside: {reproduces}"), note.clone()];
-    Section { heading: "Question".to_owned(), paragraphs, ..Section::default() }
+    let About {
+        question,
+        reproduces,
+        note,
+        ..
+    } = &study.about;
+    let paragraphs = vec![
+        question.clone(),
+        format!("What it stands beside: {reproduces}"),
+        note.clone(),
+    ];
+    Section {
+        heading: "Question".to_owned(),
+        paragraphs,
+        ..Section::default()
+    }
 }
 
 /// Truth, measurement and difference side by side, on one scale; `line` parts training from test [Å].
 ///
 /// # Errors
 /// The image cannot be encoded.
-pub(super) fn three_panels(title: &str, image: &Image, comparison: &Comparison, line: Option<f64>) -> Result<Figure> {
+pub(super) fn three_panels(
+    title: &str,
+    image: &Image,
+    comparison: &Comparison,
+    line: Option<f64>,
+) -> Result<Figure> {
     let (truth, difference) = (comparison.true_vectors(), comparison.differences());
-    let panel = |title: &str, vectors| Panel { title: title.to_owned(), image: Some(image), layer: Layer::Arrows(vectors) };
+    let panel = |title: &str, vectors| Panel {
+        title: title.to_owned(),
+        image: Some(image),
+        layer: Layer::Arrows(vectors),
+    };
     let panels = [
         panel("truth", truth.as_slice()),
         panel("measured", comparison.measured.as_slice()),
@@ -262,5 +336,12 @@ pub(super) fn three_panels(title: &str, image: &Image, comparison: &Comparison, 
     ];
     let names = ["training".to_owned(), "test".to_owned()];
     let split = line.map(|x| Split::Vertical { x, names });
-    panels_figure(title, &panels, &MapStyle { split, ..MapStyle::default() })
+    panels_figure(
+        title,
+        &panels,
+        &MapStyle {
+            split,
+            ..MapStyle::default()
+        },
+    )
 }

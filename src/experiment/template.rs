@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
+use crate::crystal::phonons::Phonons;
 use crate::multislice::{AnnularDetector, MultisliceSettings, ProbeSettings};
 use crate::simulation::{GridSettings, ScanSettings, SimulationSettings};
 
@@ -13,6 +14,8 @@ use crate::simulation::{GridSettings, ScanSettings, SimulationSettings};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SimulationTemplate {
+    /// Thermal motion; left out, the lattice is at rest.
+    pub phonons: Option<Phonons>,
     /// The grid of the wave function.
     pub grid: GridSettings,
     /// How the wave is propagated.
@@ -42,6 +45,7 @@ impl SimulationTemplate {
             seed,
             tilts_mrad,
             specimen: specimen.clone(),
+            phonons: self.phonons.clone(),
             grid: self.grid.clone(),
             multislice: self.multislice.clone(),
             probe: self.probe.clone(),

@@ -42,15 +42,23 @@ const HEADER: [&str; 14] = [
 ///
 /// # Errors
 /// An image in which no columns are found.
-pub(super) fn measure(study: &Study, section: &TiltSensitivity, prefix: &str, bench: &Bench) -> Result<Vec<Row>> {
+pub(super) fn measure(
+    study: &Study,
+    section: &TiltSensitivity,
+    prefix: &str,
+    bench: &Bench,
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, settings) in section.simulations(study.seed, &study.simulation, prefix) {
         let (_, file) = bench.images(&name, &settings)?;
         let stack = &file.detectors[0].data;
         let tilts = section.tilts();
-        let frames: Vec<(usize, usize)> =
-            (0..tilts.len()).flat_map(|t| (0..file.thicknesses_nm.len()).map(move |z| (t, z))).collect();
-        let bar = bench.reporter.bar(&format!("fitting {name}"), frames.len() as u64);
+        let frames: Vec<(usize, usize)> = (0..tilts.len())
+            .flat_map(|t| (0..file.thicknesses_nm.len()).map(move |z| (t, z)))
+            .collect();
+        let bar = bench
+            .reporter
+            .bar(&format!("fitting {name}"), frames.len() as u64);
         let measured: Vec<Vec<Row>> = frames
             .par_iter()
             .map(|&(tilt, thickness)| {
@@ -64,7 +72,12 @@ pub(super) fn measure(study: &Study, section: &TiltSensitivity, prefix: &str, be
                     source_fwhm,
                     shifts,
                 };
-                Ok(section.source_fwhm_angstrom.iter().zip(&shifts).map(row).collect())
+                Ok(section
+                    .source_fwhm_angstrom
+                    .iter()
+                    .zip(&shifts)
+                    .map(row)
+                    .collect())
             })
             .collect::<Result<_>>()?;
         bar.finish_and_clear();
@@ -83,7 +96,12 @@ pub(super) fn report(study: &Study, section: &TiltSensitivity, bench: &Bench) ->
     Ok(Report {
         title: bench.title(&study.about.title),
         subtitle: study.about.question.clone(),
-        sections: vec![about(study), bias_law(section, &rows, bench)?, sublattices(section, &rows, bench)?, zero_tilt(&rows)],
+        sections: vec![
+            about(study),
+            bias_law(section, &rows, bench)?,
+            sublattices(section, &rows, bench)?,
+            zero_tilt(&rows),
+        ],
         ..Report::default()
     })
 }
@@ -96,9 +114,22 @@ pub(super) fn write_csv(rows: &[Row], bench: &Bench) -> Result<()> {
     let lines = rows.iter().map(|row| {
         let Shifts { a, b, d, true_d } = row.shifts;
         let mut line = vec![row.specimen.clone()];
-        line.extend([row.tilt.magnitude, row.tilt.azimuth, row.thickness_nm, row.source_fwhm].map(|x| field(x, 4)));
+        line.extend(
+            [
+                row.tilt.magnitude,
+                row.tilt.azimuth,
+                row.thickness_nm,
+                row.source_fwhm,
+            ]
+            .map(|x| field(x, 4)),
+        );
         let along = row.tilt.along(d);
-        line.extend([a[0], a[1], b[0], b[1], d[0], d[1], along, true_d[0], true_d[1]].map(|x| field(x, 4)));
+        line.extend(
+            [
+                a[0], a[1], b[0], b[1], d[0], d[1], along, true_d[0], true_d[1],
+            ]
+            .map(|x| field(x, 4)),
+        );
         line
     });
     write_table(&bench.folder.join("tilt-sensitivity.csv"), &HEADER, lines)
@@ -110,11 +141,18 @@ fn shown_source(section: &TiltSensitivity) -> f64 {
 }
 
 /// The rows of the first azimuth (and zero tilt) of a specimen at one source size and thickness, by rising tilt.
-fn selected<'a>(section: &TiltSensitivity, rows: &'a [Row], specimen: &str, thickness: f64) -> Vec<&'a Row> {
+fn selected<'a>(
+    section: &TiltSensitivity,
+    rows: &'a [Row],
+    specimen: &str,
+    thickness: f64,
+) -> Vec<&'a Row> {
     let (azimuth, source) = (section.azimuths_degrees[0], shown_source(section));
     let mut chosen: Vec<&Row> = rows
         .iter()
-        .filter(|row| row.specimen == specimen && row.source_fwhm == source && row.thickness_nm == thickness)
+        .filter(|row| {
+            row.specimen == specimen && row.source_fwhm == source && row.thickness_nm == thickness
+        })
         .filter(|row| row.tilt.magnitude == 0.0 || row.tilt.azimuth == azimuth)
         .collect();
     chosen.sort_by(|a, b| a.tilt.magnitude.total_cmp(&b.tilt.magnitude));
@@ -131,7 +169,12 @@ fn thicknesses(rows: &[Row]) -> Vec<f64> {
 /// The curve of one quantity along the tilt, for a list of rows.
 fn series(label: String, rows: &[&Row], value: impl Fn(&Row) -> f64) -> Series {
     let x = rows.iter().map(|row| row.tilt.magnitude).collect();
-    Series { label, x, y: rows.iter().map(|row| value(row)).collect(), ..Series::default() }
+    Series {
+        label,
+        x,
+        y: rows.iter().map(|row| value(row)).collect(),
+        ..Series::default()
+    }
 }
 
 /// Apparent B − A shift along the tilt, relative to zero tilt, against tilt: a panel a specimen, a line a thickness.
@@ -151,9 +194,20 @@ pub(super) fn bias_law(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -
                 .into_iter()
                 .map(|thickness| {
                     let chosen = selected(section, rows, specimen, thickness);
-                    let start = chosen.first().map_or(0.0, |row| Tilt { magnitude: 0.0, azimuth }.along(row.shifts.d));
+                    let start = chosen.first().map_or(0.0, |row| {
+                        Tilt {
+                            magnitude: 0.0,
+                            azimuth,
+                        }
+                        .along(row.shifts.d)
+                    });
                     series(format!("{thickness:.1} nm"), &chosen, |row| {
-                        Tilt { magnitude: 1.0, azimuth }.along(row.shifts.d) - start
+                        Tilt {
+                            magnitude: 1.0,
+                            azimuth,
+                        }
+                        .along(row.shifts.d)
+                            - start
                     })
                 })
                 .collect(),
@@ -161,7 +215,9 @@ pub(super) fn bias_law(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -
         })
         .collect();
     let source = shown_source(section);
-    let title = bench.title(&format!("Displacement faked by tilt (source {source} Å, azimuth {azimuth}°)"));
+    let title = bench.title(&format!(
+        "Displacement faked by tilt (source {source} Å, azimuth {azimuth}°)"
+    ));
     let figure = curves_figure(&title, &panels, 3);
     figure.save(&bench.folder.join("figures"), "bias-law", true)?;
     let caption = "Measured minus true D along the tilt, less its value at zero tilt.";
@@ -174,12 +230,17 @@ pub(super) fn bias_law(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -
 
 /// A, B and B − A shifts against tilt of the first specimen: a panel a thickness.
 fn sublattices(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -> Result<Section> {
-    let Some(specimen) = section.specimens.keys().next() else { return Ok(Section::default()) };
+    let Some(specimen) = section.specimens.keys().next() else {
+        return Ok(Section::default());
+    };
     let panels: Vec<Curve> = thicknesses(rows)
         .into_iter()
         .map(|thickness| {
             let chosen = selected(section, rows, specimen, thickness);
-            let along = Tilt { magnitude: 1.0, azimuth: section.azimuths_degrees[0] };
+            let along = Tilt {
+                magnitude: 1.0,
+                azimuth: section.azimuths_degrees[0],
+            };
             Curve {
                 title: format!("{thickness:.1} nm"),
                 x_label: "tilt (mrad)".to_owned(),
@@ -187,13 +248,17 @@ fn sublattices(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -> Result
                 series: vec![
                     series("A".to_owned(), &chosen, |row| along.along(row.shifts.a)),
                     series("B".to_owned(), &chosen, |row| along.along(row.shifts.b)),
-                    series("B − A".to_owned(), &chosen, |row| along.along(row.shifts.d)),
+                    series("B − A".to_owned(), &chosen, |row| {
+                        along.along(row.shifts.d)
+                    }),
                 ],
                 ..Curve::default()
             }
         })
         .collect();
-    let title = bench.title(&format!("Apparent shifts of the sublattices, {specimen} cell"));
+    let title = bench.title(&format!(
+        "Apparent shifts of the sublattices, {specimen} cell"
+    ));
     let figure = curves_figure(&title, &panels, 2);
     figure.save(&bench.folder.join("figures"), "sublattices", true)?;
     let caption = "Shifts from the column's place at the entrance face. Both sublattices move with the tilt; what fakes a \
@@ -207,23 +272,33 @@ fn sublattices(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -> Result
 
 /// What the fit makes of the true displacement without any tilt.
 fn zero_tilt(rows: &[Row]) -> Section {
-    let lines = rows.iter().filter(|row| row.tilt.magnitude == 0.0).map(|row| {
-        let Shifts { d, true_d, .. } = row.shifts;
-        let size = true_d[0].hypot(true_d[1]);
-        let gain = (size > 1.0).then(|| {
-            let along = (d[0] * true_d[0] + d[1] * true_d[1]) / size;
-            format!("{:+.1} %", 100.0 * along / size)
+    let lines = rows
+        .iter()
+        .filter(|row| row.tilt.magnitude == 0.0)
+        .map(|row| {
+            let Shifts { d, true_d, .. } = row.shifts;
+            let size = true_d[0].hypot(true_d[1]);
+            let gain = (size > 1.0).then(|| {
+                let along = (d[0] * true_d[0] + d[1] * true_d[1]) / size;
+                format!("{:+.1} %", 100.0 * along / size)
+            });
+            vec![
+                row.specimen.clone(),
+                format!("{:.1}", row.thickness_nm),
+                format!("{}", row.source_fwhm),
+                format!("({:.2}, {:.2})", true_d[0], true_d[1]),
+                format!("({:+.2}, {:+.2})", d[0], d[1]),
+                gain.unwrap_or_default(),
+            ]
         });
-        vec![
-            row.specimen.clone(),
-            format!("{:.1}", row.thickness_nm),
-            format!("{}", row.source_fwhm),
-            format!("({:.2}, {:.2})", true_d[0], true_d[1]),
-            format!("({:+.2}, {:+.2})", d[0], d[1]),
-            gain.unwrap_or_default(),
-        ]
-    });
-    let header = ["specimen", "thickness (nm)", "source (Å)", "true D (pm)", "error of D (pm)", "of |D|"];
+    let header = [
+        "specimen",
+        "thickness (nm)",
+        "source (Å)",
+        "true D (pm)",
+        "error of D (pm)",
+        "of |D|",
+    ];
     Section {
         heading: "Zero tilt".to_owned(),
         paragraphs: vec!["Even without tilt a Gaussian fit does not return the true displacement: oxygen and channelling pull at \

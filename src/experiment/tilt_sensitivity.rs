@@ -80,16 +80,23 @@ impl TiltSensitivity {
             if list.is_empty() {
                 return Err(source.wrong(key, "an empty list", "at least one number"));
             }
-            list.iter().try_for_each(|&value| source.in_range(key, value, 0.0..=most, unit, ""))?;
+            list.iter()
+                .try_for_each(|&value| source.in_range(key, value, 0.0..=most, unit, ""))?;
         }
         if self.repeats.iter().any(|n| !(1..=64).contains(n)) {
-            return Err(source.wrong("repeats", format!("{:?}", self.repeats), "1 to 64 along x and y"));
+            return Err(source.wrong(
+                "repeats",
+                format!("{:?}", self.repeats),
+                "1 to 64 along x and y",
+            ));
         }
         if self.specimens.is_empty() {
             return Err(source.wrong("specimens", "none", "at least one section specimens.NAME"));
         }
         let mut specimens = self.specimens.iter();
-        specimens.try_for_each(|(name, specimen)| specimen.validate(&source.under(&format!("specimens.{name}"))))
+        specimens.try_for_each(|(name, specimen)| {
+            specimen.validate(&source.under(&format!("specimens.{name}")))
+        })
     }
 
     /// All tilts: zero once, every other size in every direction.
@@ -98,7 +105,8 @@ impl TiltSensitivity {
         let mut tilts = Vec::new();
         for &azimuth in &self.azimuths_degrees {
             for &magnitude in &self.magnitudes_mrad {
-                let repeated = magnitude == 0.0 && tilts.iter().any(|tilt: &Tilt| tilt.magnitude == 0.0);
+                let repeated =
+                    magnitude == 0.0 && tilts.iter().any(|tilt: &Tilt| tilt.magnitude == 0.0);
                 if !repeated {
                     tilts.push(Tilt { magnitude, azimuth });
                 }
@@ -117,7 +125,10 @@ impl TiltSensitivity {
     ) -> Vec<(String, SimulationSettings)> {
         let tilts: Vec<[f64; 2]> = self.tilts().into_iter().map(Tilt::vector).collect();
         let simulation = |(name, specimen): (&String, &Specimen)| {
-            (format!("{prefix}{name}"), template.with(seed, specimen, tilts.clone(), None))
+            (
+                format!("{prefix}{name}"),
+                template.with(seed, specimen, tilts.clone(), None),
+            )
         };
         self.specimens.iter().map(simulation).collect()
     }
@@ -126,8 +137,16 @@ impl TiltSensitivity {
     ///
     /// # Errors
     /// No columns can be found in the image.
-    pub fn measure(&self, ideal: ArrayView2<f32>, sampling: [f64; 2], truth: &Truth) -> Result<Vec<Shifts>> {
-        let period = [ideal.ncols() as f64 * sampling[1], ideal.nrows() as f64 * sampling[0]];
+    pub fn measure(
+        &self,
+        ideal: ArrayView2<f32>,
+        sampling: [f64; 2],
+        truth: &Truth,
+    ) -> Result<Vec<Shifts>> {
+        let period = [
+            ideal.ncols() as f64 * sampling[1],
+            ideal.nrows() as f64 * sampling[0],
+        ];
         self.source_fwhm_angstrom
             .par_iter()
             .map(|&source_fwhm_angstrom| {
@@ -137,9 +156,19 @@ impl TiltSensitivity {
                     row_jitter_pm: 0.0,
                     drift_angstrom: [0.0; 2],
                 };
-                let blurred =
-                    acquisition.acquire(&Image { data: ideal.to_owned(), sampling }, Border::Periodic, 0, 0)?;
-                let image = Image { data: tile(&blurred.data, self.repeats), sampling };
+                let blurred = acquisition.acquire(
+                    &Image {
+                        data: ideal.to_owned(),
+                        sampling,
+                    },
+                    Border::Periodic,
+                    0,
+                    0,
+                )?;
+                let image = Image {
+                    data: tile(&blurred.data, self.repeats),
+                    sampling,
+                };
                 let map = column::measure(&image, &self.columns, &Reporter::quiet())?;
                 Ok(Shifts::new(&map, truth, period))
             })
@@ -150,7 +179,9 @@ impl TiltSensitivity {
 /// An image repeated `[x, y]` times.
 fn tile(image: &Array2<f32>, [nx, ny]: [usize; 2]) -> Array2<f32> {
     let (rows, cols) = image.dim();
-    Array2::from_shape_fn((rows * ny, cols * nx), |(row, col)| image[(row % rows, col % cols)])
+    Array2::from_shape_fn((rows * ny, cols * nx), |(row, col)| {
+        image[(row % rows, col % cols)]
+    })
 }
 
 /// Measured minus true positions, averaged over the columns of an image, `[x, y]` [pm].
@@ -172,26 +203,42 @@ impl Shifts {
         let a = mean_shift(map, Sublattice::A, &truth.a_columns, period);
         let b = mean_shift(map, Sublattice::B, &truth.b_columns, period);
         let count = truth.displacements.len().max(1) as f64;
-        let true_d = std::array::from_fn(|axis| truth.displacements.iter().map(|d| d[axis]).sum::<f64>() / count);
+        let true_d = std::array::from_fn(|axis| {
+            truth.displacements.iter().map(|d| d[axis]).sum::<f64>() / count
+        });
         let vectors: Vec<_> = map.good_vectors().collect();
         let d = std::array::from_fn(|axis| {
-            vectors.iter().map(|v| v.displacement[axis]).sum::<f64>() / vectors.len() as f64 - true_d[axis]
+            vectors.iter().map(|v| v.displacement[axis]).sum::<f64>() / vectors.len() as f64
+                - true_d[axis]
         });
         Self { a, b, d, true_d }
     }
 }
 
 /// Mean of measured minus nearest true position over the unflagged columns of a sublattice [pm].
-fn mean_shift(map: &ColumnMap, sublattice: Sublattice, truth: &[Point], period: [f64; 2]) -> [f64; 2] {
+fn mean_shift(
+    map: &ColumnMap,
+    sublattice: Sublattice,
+    truth: &[Point],
+    period: [f64; 2],
+) -> [f64; 2] {
     let images = [-1.0, 0.0, 1.0];
-    let around = images.iter().flat_map(|j| images.iter().map(move |i| [i * period[0], j * period[1]]));
-    let all: Vec<Point> =
-        around.flat_map(|shift| truth.iter().map(move |p| [p[0] + shift[0], p[1] + shift[1]])).collect();
+    let around = images
+        .iter()
+        .flat_map(|j| images.iter().map(move |i| [i * period[0], j * period[1]]));
+    let all: Vec<Point> = around
+        .flat_map(|shift| {
+            truth
+                .iter()
+                .map(move |p| [p[0] + shift[0], p[1] + shift[1]])
+        })
+        .collect();
     let tree = Neighbours::new(&all);
     let mut sum = [0.0; 2];
     let mut count = 0.0;
     for column in map.of(sublattice).filter(|column| column.flags == 0) {
-        let wrapped: Point = std::array::from_fn(|axis| column.position[axis].rem_euclid(period[axis]));
+        let wrapped: Point =
+            std::array::from_fn(|axis| column.position[axis].rem_euclid(period[axis]));
         if let Some(&(nearest, _)) = tree.nearest(wrapped, 1).first() {
             for axis in 0..2 {
                 sum[axis] += (wrapped[axis] - all[nearest][axis]) * PM_PER_ANGSTROM;

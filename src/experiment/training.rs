@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::figure::curve::{Curve, Look, Series};
-use crate::network::{self, Mode, ModelSettings, Recipe, Samples, SubimageSettings, Trained, TrainingSettings};
+use crate::network::{
+    self, Mode, ModelSettings, Recipe, Samples, SubimageSettings, Trained, TrainingSettings,
+};
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::settings::Source;
@@ -34,7 +36,13 @@ pub struct TrainSettings {
 ///
 /// # Errors
 /// A wrong setting, a dataset that does not fit, a finished `output` without `force`, nothing to resume.
-pub fn train(source: &Source, output: &Path, force: bool, resume: bool, reporter: &Reporter) -> Result<()> {
+pub fn train(
+    source: &Source,
+    output: &Path,
+    force: bool,
+    resume: bool,
+    reporter: &Reporter,
+) -> Result<()> {
     let settings: TrainSettings = source.parse()?;
     settings.training.validate(source)?;
     let path = source.find(&settings.dataset);
@@ -43,7 +51,11 @@ pub fn train(source: &Source, output: &Path, force: bool, resume: bool, reporter
     settings.model.validate(source, subimages.window())?;
     let partial = partial_path(output);
     if resume && !partial.exists() {
-        return Err(Error::unmeasurable("--resume", format!("no {}", partial.display()), "an interrupted training"));
+        return Err(Error::unmeasurable(
+            "--resume",
+            format!("no {}", partial.display()),
+            "an interrupted training",
+        ));
     }
     let folder = OutputFolder::resumable(output, force)?;
     let mut provenance = Provenance::start("train", source.text().to_owned(), Some(settings.seed));
@@ -60,15 +72,25 @@ pub fn train(source: &Source, output: &Path, force: bool, resume: bool, reporter
         subimages: &subimages,
         start: None,
     };
-    let trained =
-        network::train(&recipe, &part(Split::Train)?, &part(Split::Validation)?, Some(&checkpoint), reporter)?;
+    let trained = network::train(
+        &recipe,
+        &part(Split::Train)?,
+        &part(Split::Validation)?,
+        Some(&checkpoint),
+        reporter,
+    )?;
     let test = part(Split::Test)?;
     if test.count() > 0 {
         reporter.say(test_line(&trained, &test)?);
     }
-    write_file(&folder.partial().join("history.csv"), trained.history_csv().as_bytes())?;
+    write_file(
+        &folder.partial().join("history.csv"),
+        trained.history_csv().as_bytes(),
+    )?;
     history_figure(&trained).save(folder.partial(), "history", true)?;
-    trained.regressor.save(folder.partial(), &provenance.finished())?;
+    trained
+        .regressor
+        .save(folder.partial(), &provenance.finished())?;
     std::fs::remove_dir_all(&checkpoint).map_err(Error::io("remove", &checkpoint))?;
     folder.finish()
 }
@@ -81,28 +103,49 @@ fn subimages_of(dataset: &Dataset) -> Result<SubimageSettings> {
         "grid" => Mode::Grid,
         other => {
             let allowed = "centred_b, centred_a, grid";
-            return Err(Error::data(dataset.path(), "attribute mode", format!("`{other}`"), allowed));
+            return Err(Error::data(
+                dataset.path(),
+                "attribute mode",
+                format!("`{other}`"),
+                allowed,
+            ));
         }
     };
-    let (window_angstrom, sampling_angstrom) = (dataset.info.window_angstrom, dataset.info.sampling_angstrom);
+    let (window_angstrom, sampling_angstrom) =
+        (dataset.info.window_angstrom, dataset.info.sampling_angstrom);
     // The stride of a dataset says how densely it was cut; a map is as dense as a quarter of a window unless told otherwise.
     let stride_angstrom = (mode == Mode::Grid).then_some(window_angstrom / 4.0);
-    Ok(SubimageSettings { mode, window_angstrom, sampling_angstrom, stride_angstrom })
+    Ok(SubimageSettings {
+        mode,
+        window_angstrom,
+        sampling_angstrom,
+        stride_angstrom,
+    })
 }
 
 fn test_line(trained: &Trained, test: &Samples) -> Result<String> {
     let found = trained.regressor.predict_patches(test.subimages.view())?;
-    let square = |index: (usize, usize)| (found.mean[index] - f64::from(test.targets[index])).powi(2);
-    let sum: f64 = (0..test.count()).flat_map(|row| [square((row, 0)), square((row, 1))]).sum();
+    let square =
+        |index: (usize, usize)| (found.mean[index] - f64::from(test.targets[index])).powi(2);
+    let sum: f64 = (0..test.count())
+        .flat_map(|row| [square((row, 0)), square((row, 1))])
+        .sum();
     let rms = (sum / (2 * test.count()) as f64).sqrt();
-    Ok(format!("test part: rms error {rms:.2} pm per axis over {} sub-images", test.count()))
+    Ok(format!(
+        "test part: rms error {rms:.2} pm per axis over {} sub-images",
+        test.count()
+    ))
 }
 
 /// Errors over the epochs, training and validation, one pair of lines a network.
 pub(super) fn history_figure(trained: &Trained) -> crate::figure::Figure {
     let mut series = Vec::new();
     for (network, history) in trained.histories.iter().enumerate() {
-        let name = if trained.histories.len() > 1 { format!(", network {}", network + 1) } else { String::new() };
+        let name = if trained.histories.len() > 1 {
+            format!(", network {}", network + 1)
+        } else {
+            String::new()
+        };
         let x: Vec<f64> = history.iter().map(|record| record.epoch as f64).collect();
         let line = |label: &str, look, y: Vec<f64>| Series {
             label: format!("{label}{name}"),
@@ -111,8 +154,16 @@ pub(super) fn history_figure(trained: &Trained) -> crate::figure::Figure {
             look,
             ..Series::default()
         };
-        series.push(line("training", Look::Dashed, history.iter().map(|r| r.train_rms_pm).collect()));
-        series.push(line("validation", Look::Line, history.iter().map(|r| r.validation_rms_pm).collect()));
+        series.push(line(
+            "training",
+            Look::Dashed,
+            history.iter().map(|r| r.train_rms_pm).collect(),
+        ));
+        series.push(line(
+            "validation",
+            Look::Line,
+            history.iter().map(|r| r.validation_rms_pm).collect(),
+        ));
     }
     let curve = Curve {
         title: "Error while training".to_owned(),

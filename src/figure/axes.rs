@@ -32,7 +32,9 @@ impl Plot {
     /// Room that a plot needs left of its frame for the y axis: labels of ticks, label of the axis [px].
     pub(super) fn left_margin(y: &Axis, height: f64) -> f64 {
         let ticks = y.ticks(height);
-        let widths = ticks.iter().map(|tick| text_width(&tick.label, TICK_SIZE, Weight::Regular));
+        let widths = ticks
+            .iter()
+            .map(|tick| text_width(&tick.label, TICK_SIZE, Weight::Regular));
         let lines = label_lines(&y.label, height).len() as f64;
         widths.fold(0.0, f64::max) + lines * LABEL_SIZE * LINE_SPACING + 14.0
     }
@@ -60,7 +62,11 @@ impl Plot {
         let frame = self.frame;
         let lines = title_lines(&self.title, frame.width);
         let lift = (lines.len() as f64 - 1.0) * TITLE_SIZE * LINE_SPACING;
-        canvas.paragraph([frame.x, frame.y - 8.0 - lift], &lines, &TextStyle::bold(TITLE_SIZE));
+        canvas.paragraph(
+            [frame.x, frame.y - 8.0 - lift],
+            &lines,
+            &TextStyle::bold(TITLE_SIZE),
+        );
         for tick in self.x.ticks(frame.width) {
             if let Some(fraction) = self.x.fraction(tick.value) {
                 let x = frame.x + fraction * frame.width;
@@ -99,7 +105,11 @@ impl Plot {
         };
         let centre = frame.x + frame.width / 2.0;
         let baseline = frame.bottom() + TICK_SIZE + LABEL_SIZE + 13.0;
-        canvas.paragraph([centre, baseline], &label_lines(&self.x.label, frame.width), &middle);
+        canvas.paragraph(
+            [centre, baseline],
+            &label_lines(&self.x.label, frame.width),
+            &middle,
+        );
         let turned = TextStyle {
             rotation: -90.0,
             ..middle
@@ -158,23 +168,32 @@ impl PlotGrid {
             margins = std::array::from_fn(|i| margins[i].max(needed[i]));
         }
         let [left, top, bottom] = margins;
-        let pitch = [left + size[0] + GAP, top + size[1] + bottom + notes + GAP / 2.0];
+        let pitch = [
+            left + size[0] + GAP,
+            top + size[1] + bottom + notes + GAP / 2.0,
+        ];
         let rows = panels.len().div_ceil(columns);
-        let plots = panels.into_iter().enumerate().map(|(index, (title, [x, y]))| Plot {
-            title,
-            x,
-            y,
-            frame: Frame {
-                x: (index % columns) as f64 * pitch[0] + left,
-                y: (index / columns) as f64 * pitch[1] + top,
-                width: size[0],
-                height: size[1],
-            },
-        });
+        let plots = panels
+            .into_iter()
+            .enumerate()
+            .map(|(index, (title, [x, y]))| Plot {
+                title,
+                x,
+                y,
+                frame: Frame {
+                    x: (index % columns) as f64 * pitch[0] + left,
+                    y: (index / columns) as f64 * pitch[1] + top,
+                    width: size[0],
+                    height: size[1],
+                },
+            });
         Self {
             plots: plots.collect(),
             // The last tick label of an x axis may stand out by half its width: 10 px.
-            size: [columns as f64 * pitch[0] - GAP + 10.0, rows as f64 * pitch[1]],
+            size: [
+                columns as f64 * pitch[0] - GAP + 10.0,
+                rows as f64 * pitch[1],
+            ],
         }
     }
 
@@ -196,7 +215,11 @@ pub(super) fn heading_height(heading: &str, width: f64) -> f64 {
 /// Draws the heading of a figure `width` [px] wide.
 pub(super) fn draw_heading(canvas: &mut Canvas, heading: &str, width: f64) {
     let lines = heading_lines(heading, width);
-    canvas.paragraph([MARGIN, MARGIN + HEADING_SIZE * 0.8], &lines, &TextStyle::bold(HEADING_SIZE));
+    canvas.paragraph(
+        [MARGIN, MARGIN + HEADING_SIZE * 0.8],
+        &lines,
+        &TextStyle::bold(HEADING_SIZE),
+    );
 }
 
 fn heading_lines(heading: &str, width: f64) -> Vec<String> {

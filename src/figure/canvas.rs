@@ -7,9 +7,9 @@ use std::fmt::Write;
 
 use base64::Engine;
 
+use super::Figure;
 use super::colour::{FAINT, INK, PAPER, Rgb};
 use super::font::{FAMILY, Weight};
-use super::Figure;
 
 /// An axis-parallel rectangle on the sheet [px].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -429,7 +429,12 @@ mod tests {
     #[test]
     fn what_lies_outside_a_clip_is_not_drawn() {
         let mut canvas = Canvas::new(20.0, 20.0);
-        let frame = |x, y, width, height| Frame { x, y, width, height };
+        let frame = |x, y, width, height| Frame {
+            x,
+            y,
+            width,
+            height,
+        };
         canvas.clipped(frame(5.0, 5.0, 10.0, 10.0), |canvas| {
             canvas.rect(frame(0.0, 0.0, 20.0, 20.0), &Paint::fill(INK));
         });

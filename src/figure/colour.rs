@@ -166,7 +166,10 @@ mod tests {
     #[test]
     fn known_colours_in_oklch() {
         // Ottosson's sRGB primaries: red is L 0.628, C 0.2577, h 29.23°.
-        assert_eq!(oklch(0.627_955, 0.257_683, 29.2339_f64.to_radians()), Rgb([255, 0, 0]));
+        assert_eq!(
+            oklch(0.627_955, 0.257_683, 29.2339_f64.to_radians()),
+            Rgb([255, 0, 0])
+        );
         assert_eq!(oklch(1.0, 0.0, 1.0), Rgb([255, 255, 255]));
         assert_eq!(oklch(0.0, 0.0, 0.0), Rgb([0, 0, 0]));
     }
@@ -187,7 +190,10 @@ mod tests {
             for degree in 0..360 {
                 let angle = f64::from(degree).to_radians();
                 let colour = wheel.colour([angle.cos(), angle.sin()]);
-                assert!((lightness(colour) - rim).abs() < 0.003, "{degree}°: {colour:?}");
+                assert!(
+                    (lightness(colour) - rim).abs() < 0.003,
+                    "{degree}°: {colour:?}"
+                );
             }
         }
     }
@@ -201,7 +207,13 @@ mod tests {
         for (i, one) in colours.iter().enumerate() {
             assert!(colours[..i].iter().all(|other| other != one));
         }
-        assert_ne!(Wheel::Grey.colour([0.5, 0.0]), Wheel::Grey.colour([1.0, 0.0]));
-        assert_eq!(Wheel::Pale.colour([5.0, 0.0]), Wheel::Pale.colour([1.0, 0.0]));
+        assert_ne!(
+            Wheel::Grey.colour([0.5, 0.0]),
+            Wheel::Grey.colour([1.0, 0.0])
+        );
+        assert_eq!(
+            Wheel::Pale.colour([5.0, 0.0]),
+            Wheel::Pale.colour([1.0, 0.0])
+        );
     }
 }

@@ -97,7 +97,10 @@ impl Curve {
     }
 
     fn axes(&self) -> [Axis; 2] {
-        let abscissae = self.series.iter().flat_map(|series| series.x.iter().copied());
+        let abscissae = self
+            .series
+            .iter()
+            .flat_map(|series| series.x.iter().copied());
         let ordinates = self.series.iter().flat_map(|series| {
             series.y.iter().enumerate().flat_map(|(i, &y)| {
                 let sigma = series.sigma.get(i).copied().filter(|s| s.is_finite());
@@ -117,7 +120,9 @@ impl Curve {
 #[must_use]
 pub fn curves_figure(title: &str, panels: &[Curve], columns: usize) -> Figure {
     let size = if panels.len() > 1 { MULTIPLE } else { SINGLE };
-    let axes = panels.iter().map(|panel| (panel.title.clone(), panel.axes()));
+    let axes = panels
+        .iter()
+        .map(|panel| (panel.title.clone(), panel.axes()));
     let grid = PlotGrid::new(axes.collect(), size, columns, 0.0);
     let names = names(panels);
     let legend = Legend::layout(&names, grid.size[0]);
@@ -220,10 +225,15 @@ fn line_paint(look: Look, colour: Rgb) -> Paint {
 
 /// Ends of ±1 standard deviation at point `index`, on the sheet; what a logarithmic axis cannot show ends at its foot.
 fn ends(plot: &Plot, series: &Series, index: usize) -> Option<[f64; 2]> {
-    let sigma = series.sigma.get(index).filter(|s| s.is_finite() && **s > 0.0)?;
+    let sigma = series
+        .sigma
+        .get(index)
+        .filter(|s| s.is_finite() && **s > 0.0)?;
     let (x, y) = (series.x[index], series.y[index]);
     let high = plot.place(x, y + sigma)?[1];
-    let low = plot.place(x, y - sigma).map_or(plot.frame.bottom(), |place| place[1]);
+    let low = plot
+        .place(x, y - sigma)
+        .map_or(plot.frame.bottom(), |place| place[1]);
     Some([low, high])
 }
 
@@ -283,7 +293,10 @@ fn draw_marker(canvas: &mut Canvas, [x, y]: [f64; 2], number: usize, colour: Rgb
         3 => &[[0.0, -1.3], [1.3, 0.0], [0.0, 1.3], [-1.3, 0.0]],
         _ => &[[0.0, 1.25], [1.15, -0.85], [-1.15, -0.85]],
     };
-    let outline: Vec<[f64; 2]> = corners.iter().map(|c| [x + c[0] * r, y + c[1] * r]).collect();
+    let outline: Vec<[f64; 2]> = corners
+        .iter()
+        .map(|c| [x + c[0] * r, y + c[1] * r])
+        .collect();
     canvas.polyline(&outline, true, &paint);
 }
 
@@ -306,7 +319,9 @@ impl Legend {
         let mut entries = Vec::new();
         for name in names.iter().filter(|name| !name.is_empty()) {
             let lines = wrap(name, LABEL_SIZE, Weight::Regular, width - SAMPLE_WIDTH);
-            let widths = lines.iter().map(|line| text_width(line, LABEL_SIZE, Weight::Regular));
+            let widths = lines
+                .iter()
+                .map(|line| text_width(line, LABEL_SIZE, Weight::Regular));
             let length = SAMPLE_WIDTH + widths.fold(0.0, f64::max);
             if x > 0.0 && x + length > width {
                 (x, y) = (0.0, lowest + row);
@@ -315,7 +330,11 @@ impl Legend {
             entries.push((name.clone(), lines, [x, y]));
             x += length + 18.0;
         }
-        let height = if entries.is_empty() { 0.0 } else { lowest + 12.0 };
+        let height = if entries.is_empty() {
+            0.0
+        } else {
+            lowest + 12.0
+        };
         Self { entries, height }
     }
 

@@ -78,7 +78,11 @@ struct Advances {
 impl Advances {
     fn width(&self, text: &str) -> f64 {
         text.chars()
-            .map(|letter| self.letters.get(&u32::from(letter)).unwrap_or(&self.missing))
+            .map(|letter| {
+                self.letters
+                    .get(&u32::from(letter))
+                    .unwrap_or(&self.missing)
+            })
             .sum()
     }
 
@@ -180,7 +184,8 @@ mod tests {
     fn signs_of_our_labels_are_in_the_font() {
         for bytes in [REGULAR, BOLD] {
             let face = Advances::read(bytes).unwrap();
-            for sign in "AZaz09ÅµμσαβχΔ±−×·≤≥≈√²³⁻¹₂°–—…→↑".chars() {
+            for sign in "AZaz09ÅµμσαβχΔ±−×·≤≥≈√²³⁻¹₂°–—…→↑".chars()
+            {
                 assert!(face.letters.contains_key(&u32::from(sign)), "{sign}");
             }
         }

@@ -61,7 +61,9 @@ impl HeatMap {
         let bar = ColourBar {
             label: self.label.clone(),
             scale: self.scale,
-            limits: self.limits.unwrap_or_else(|| extremes(self.values.iter().copied())),
+            limits: self
+                .limits
+                .unwrap_or_else(|| extremes(self.values.iter().copied())),
         };
         let layout = Layout::new(self);
         let width = layout.frame.right() + 28.0 + ColourBar::WIDTH + MARGIN;
@@ -70,15 +72,32 @@ impl HeatMap {
         draw_heading(&mut canvas, &self.title, width);
         self.draw_names(&mut canvas, &layout);
         for ((row, column), &value) in self.values.indexed_iter() {
-            self.draw_cell(&mut canvas, layout.cell(row, column), [row, column], value, &bar);
+            self.draw_cell(
+                &mut canvas,
+                layout.cell(row, column),
+                [row, column],
+                value,
+                &bar,
+            );
         }
         let corner = [layout.frame.right() + 28.0, layout.frame.y];
         bar.draw(&mut canvas, corner, layout.frame.height.clamp(110.0, 300.0))?;
         Ok(canvas.into_figure(&self.title))
     }
 
-    fn draw_cell(&self, canvas: &mut Canvas, cell: Frame, at: [usize; 2], value: f64, bar: &ColourBar) {
-        let ground = if value.is_finite() { bar.colour(value) } else { PAPER };
+    fn draw_cell(
+        &self,
+        canvas: &mut Canvas,
+        cell: Frame,
+        at: [usize; 2],
+        value: f64,
+        bar: &ColourBar,
+    ) {
+        let ground = if value.is_finite() {
+            bar.colour(value)
+        } else {
+            PAPER
+        };
         let paint = Paint {
             stroke: Some(PAPER),
             width: 1.5,
@@ -88,13 +107,21 @@ impl HeatMap {
         let spread = self.spread.as_ref().map(|spread| spread[at]);
         let spread = spread.filter(|s| s.is_finite() && value.is_finite());
         let centre = [cell.x + cell.width / 2.0, cell.y + cell.height / 2.0];
-        let colour = if value.is_finite() { ground.readable_on() } else { NO_VALUE };
+        let colour = if value.is_finite() {
+            ground.readable_on()
+        } else {
+            NO_VALUE
+        };
         let style = TextStyle {
             colour,
             ..TextStyle::bold(TICK_SIZE + 3.0).anchored(Anchor::Middle)
         };
         let lift = if spread.is_some() { -1.0 } else { 5.0 };
-        canvas.text([centre[0], centre[1] + lift], &decimal(value, self.decimals), &style);
+        canvas.text(
+            [centre[0], centre[1] + lift],
+            &decimal(value, self.decimals),
+            &style,
+        );
         if let Some(spread) = spread {
             let style = TextStyle {
                 colour,
@@ -109,7 +136,11 @@ impl HeatMap {
         let frame = layout.frame;
         let title = TextStyle::bold(LABEL_SIZE).anchored(Anchor::Middle);
         let centre = frame.x + frame.width / 2.0;
-        canvas.text([centre, layout.head + LABEL_SIZE], &self.column_title, &title);
+        canvas.text(
+            [centre, layout.head + LABEL_SIZE],
+            &self.column_title,
+            &title,
+        );
         let turned = TextStyle {
             rotation: -90.0,
             ..title
@@ -126,7 +157,10 @@ impl HeatMap {
         }
         for (row, name) in self.rows.iter().enumerate() {
             let cell = layout.cell(row, 0);
-            let at = [frame.x - 9.0, cell.y + cell.height / 2.0 + 0.36 * LABEL_SIZE];
+            let at = [
+                frame.x - 9.0,
+                cell.y + cell.height / 2.0 + 0.36 * LABEL_SIZE,
+            ];
             canvas.text(at, name, &style.anchored(Anchor::End));
         }
     }
@@ -143,7 +177,9 @@ struct Layout {
 impl Layout {
     fn new(map: &HeatMap) -> Self {
         let widest = |names: &[String]| {
-            let widths = names.iter().map(|name| text_width(name, LABEL_SIZE, Weight::Regular));
+            let widths = names
+                .iter()
+                .map(|name| text_width(name, LABEL_SIZE, Weight::Regular));
             widths.fold(0.0, f64::max)
         };
         let cell_width = (widest(&map.columns) + 14.0).clamp(CELL_WIDTH, 2.0 * CELL_WIDTH);
@@ -151,7 +187,10 @@ impl Layout {
         let x = MARGIN + LABEL_SIZE * LINE_SPACING + widest(&map.rows) + 18.0;
         let width = columns * cell_width;
         let head = heading_height(&map.title, x + width + 28.0 + ColourBar::WIDTH + MARGIN);
-        let lines = map.columns.iter().map(|name| name_lines(name, cell_width - 6.0).len());
+        let lines = map
+            .columns
+            .iter()
+            .map(|name| name_lines(name, cell_width - 6.0).len());
         let lines = lines.max().unwrap_or(0) as f64 + 1.0;
         Self {
             head,

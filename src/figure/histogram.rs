@@ -38,7 +38,10 @@ const REACH: f64 = 8.0;
 #[must_use]
 pub fn histograms_figure(title: &str, panels: &[Histogram], columns: usize) -> Figure {
     let limits = common_limits(panels);
-    let bins: Vec<Bins> = panels.iter().map(|panel| Bins::of(&panel.values, limits)).collect();
+    let bins: Vec<Bins> = panels
+        .iter()
+        .map(|panel| Bins::of(&panel.values, limits))
+        .collect();
     let axes = panels.iter().zip(&bins).map(|(panel, bins)| {
         let highest = bins.counts.iter().copied().max().unwrap_or(0).max(1);
         let x = Axis::over(&panel.label, false, Some(limits), std::iter::empty());
@@ -62,7 +65,11 @@ pub fn histograms_figure(title: &str, panels: &[Histogram], columns: usize) -> F
 /// Histograms of dx and dy [pm] of the vectors that carry no flag.
 #[must_use]
 pub fn displacement_histograms(title: &str, vectors: &[PolarVector]) -> Figure {
-    let panels = [("dx [pm], right is positive", 0), ("dy [pm], down is positive", 1)].map(|(label, axis)| {
+    let panels = [
+        ("dx [pm], right is positive", 0),
+        ("dy [pm], down is positive", 1),
+    ]
+    .map(|(label, axis)| {
         let clean = vectors.iter().filter(|vector| vector.flags == 0);
         Histogram {
             title: String::new(),
@@ -81,7 +88,11 @@ fn common_limits(panels: &[Histogram]) -> [f64; 2] {
         let Some(Summary { median, spread, .. }) = summary(&panel.values) else {
             continue;
         };
-        let reach = if spread > 0.0 { REACH * spread } else { f64::INFINITY };
+        let reach = if spread > 0.0 {
+            REACH * spread
+        } else {
+            f64::INFINITY
+        };
         let shown = panel.values.iter().copied();
         for value in shown.filter(|v| v.is_finite() && (v - median).abs() <= reach) {
             let [low, high] = limits.unwrap_or([value, value]);
@@ -118,7 +129,12 @@ impl Bins {
                 _ => beyond += 1,
             }
         }
-        Self { low, width, counts, beyond }
+        Self {
+            low,
+            width,
+            counts,
+            beyond,
+        }
     }
 }
 
@@ -129,9 +145,17 @@ fn draw_panel(canvas: &mut Canvas, panel: &Histogram, bins: &Bins, plot: &Plot) 
         width: 0.6,
         ..Paint::fill(PALETTE[5])
     };
-    for (index, &count) in bins.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+    for (index, &count) in bins
+        .counts
+        .iter()
+        .enumerate()
+        .filter(|(_, count)| **count > 0)
+    {
         let left = bins.low + index as f64 * bins.width;
-        let corners = (plot.place(left, count as f64), plot.place(left + bins.width, 0.0));
+        let corners = (
+            plot.place(left, count as f64),
+            plot.place(left + bins.width, 0.0),
+        );
         if let (Some(upper), Some(lower)) = corners {
             let frame = Frame {
                 x: upper[0],
@@ -167,7 +191,11 @@ fn draw_summary(canvas: &mut Canvas, panel: &Histogram, bins: &Bins, plot: &Plot
         canvas.clipped(frame, |canvas| canvas.rect(band, &paint));
     }
     if let Some(x) = at(found.median) {
-        canvas.line([x, frame.y], [x, frame.bottom()], &Paint::stroke(PALETTE[1], 1.6));
+        canvas.line(
+            [x, frame.y],
+            [x, frame.bottom()],
+            &Paint::stroke(PALETTE[1], 1.6),
+        );
     }
     if let Some(zero) = at(0.0).filter(|x| (frame.x..=frame.right()).contains(x)) {
         let paint = Paint {
@@ -190,8 +218,15 @@ fn draw_summary(canvas: &mut Canvas, panel: &Histogram, bins: &Bins, plot: &Plot
         colour: INK,
         ..TextStyle::bold(LABEL_SIZE)
     };
-    canvas.text([frame.x, y], &format!("median {median} ± {error} {unit}"), &style);
-    let note = format!("spread {spread} {unit} (1.48 MAD), n = {}{beyond}", found.count);
+    canvas.text(
+        [frame.x, y],
+        &format!("median {median} ± {error} {unit}"),
+        &style,
+    );
+    let note = format!(
+        "spread {spread} {unit} (1.48 MAD), n = {}{beyond}",
+        found.count
+    );
     let y = y + LABEL_SIZE * LINE_SPACING;
     canvas.text([frame.x, y], &note, &TextStyle::faint(TICK_SIZE));
 }
@@ -215,11 +250,19 @@ mod tests {
         let bins = Bins::of(&values, [-40.0, 50.5]);
         assert_eq!(bins.counts.iter().sum::<usize>() + bins.beyond, 997);
         assert!(bins.beyond > 0);
-        assert!(Bins::of(&[], [0.0, 1.0]).counts.iter().all(|count| *count == 0));
+        assert!(
+            Bins::of(&[], [0.0, 1.0])
+                .counts
+                .iter()
+                .all(|count| *count == 0)
+        );
     }
 
     #[test]
     fn an_uncertainty_is_shown_with_two_digits() {
-        assert_eq!([0.034, 0.34, 3.4, 34.0, 0.0].map(decimals_for), [3, 2, 1, 0, 2]);
+        assert_eq!(
+            [0.034, 0.34, 3.4, 34.0, 0.0].map(decimals_for),
+            [3, 2, 1, 0, 2]
+        );
     }
 }

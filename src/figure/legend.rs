@@ -47,8 +47,14 @@ impl ColourBar {
             width: 16.0,
             height,
         };
-        let levels = (0..256).rev().flat_map(|level| self.scale.colour(f64::from(level) / 255.0).0);
-        let png = encode(&levels.collect::<Vec<u8>>(), (256, 1), ExtendedColorType::Rgb8)?;
+        let levels = (0..256)
+            .rev()
+            .flat_map(|level| self.scale.colour(f64::from(level) / 255.0).0);
+        let png = encode(
+            &levels.collect::<Vec<u8>>(),
+            (256, 1),
+            ExtendedColorType::Rgb8,
+        )?;
         canvas.picture(bar, &png, true, 1.0);
         canvas.rect(bar, &Paint::stroke(INK, 0.8));
         let axis = Axis::over("", false, Some(self.limits), std::iter::empty());
@@ -57,7 +63,11 @@ impl ColourBar {
                 continue;
             };
             let y = bar.bottom() - fraction * bar.height;
-            canvas.line([bar.right(), y], [bar.right() + 4.0, y], &Paint::stroke(INK, 0.8));
+            canvas.line(
+                [bar.right(), y],
+                [bar.right() + 4.0, y],
+                &Paint::stroke(INK, 0.8),
+            );
             let at = [bar.right() + 7.0, y + 0.36 * TICK_SIZE];
             canvas.text(at, &tick.label, &TextStyle::new(TICK_SIZE));
         }
@@ -91,7 +101,11 @@ pub(super) fn draw_wheel(
     let end = [centre[0] + radius, centre[1]];
     canvas.line(centre, end, &Paint::stroke(INK, 1.0));
     for x in [centre[0], end[0]] {
-        canvas.line([x, centre[1] - 3.0], [x, centre[1] + 3.0], &Paint::stroke(INK, 1.0));
+        canvas.line(
+            [x, centre[1] - 3.0],
+            [x, centre[1] + 3.0],
+            &Paint::stroke(INK, 1.0),
+        );
     }
     let style = TextStyle::new(LABEL_SIZE).anchored(Anchor::Middle);
     let at = [centre[0], centre[1] + radius + LABEL_SIZE + 5.0];
@@ -112,7 +126,11 @@ fn wheel_png(wheel: Wheel) -> Result<Vec<u8>> {
             bytes.push((cover * 255.0).round() as u8);
         }
     }
-    encode(&bytes, (WHEEL_PIXELS, WHEEL_PIXELS), ExtendedColorType::Rgba8)
+    encode(
+        &bytes,
+        (WHEEL_PIXELS, WHEEL_PIXELS),
+        ExtendedColorType::Rgba8,
+    )
 }
 
 /// Draws a bar of a round length in the lower left corner of a map with `scale` [px/Å].

@@ -29,7 +29,9 @@ pub(super) fn coloured_png(
 ) -> Result<Vec<u8>> {
     let small = reduced(data.view());
     let colour = |&value: &f32| {
-        let [r, g, b] = scale.colour(fraction(f64::from(value), limits[0], limits[1])).0;
+        let [r, g, b] = scale
+            .colour(fraction(f64::from(value), limits[0], limits[1]))
+            .0;
         [r, g, b, if value.is_finite() { 255 } else { 0 }]
     };
     let bytes: Vec<u8> = small.iter().flat_map(colour).collect();
@@ -41,12 +43,20 @@ pub(super) fn percentiles(data: &Array2<f32>, stretch: [f64; 2]) -> [f64; 2] {
     let stride = (data.len() / SAMPLES).max(1);
     let sample: Vec<f64> = data.iter().step_by(stride).map(|&v| f64::from(v)).collect();
     let [low, high] = stretch.map(|p| quantile(&sample, p / 100.0).unwrap_or(0.0));
-    if high > low { [low, high] } else { [low, low + 1.0] }
+    if high > low {
+        [low, high]
+    } else {
+        [low, low + 1.0]
+    }
 }
 
 fn fraction(value: f64, low: f64, high: f64) -> f64 {
     let fraction = (value - low) / (high - low);
-    if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) }
+    if fraction.is_nan() {
+        0.0
+    } else {
+        fraction.clamp(0.0, 1.0)
+    }
 }
 
 /// Averages blocks until the longest side fits; pixels at the end that fill no block are averaged among themselves.
@@ -60,7 +70,9 @@ fn reduced(data: ArrayView2<f32>) -> Array2<f32> {
     Array2::from_shape_fn(shape, |(row, col)| {
         let (top, left) = (row * block, col * block);
         let (bottom, right) = ((top + block).min(rows), (left + block).min(cols));
-        data.slice(s![top..bottom, left..right]).mean().unwrap_or(f32::NAN)
+        data.slice(s![top..bottom, left..right])
+            .mean()
+            .unwrap_or(f32::NAN)
     })
 }
 
@@ -98,6 +110,9 @@ mod tests {
             assert!(grey_png(&data, [0.5, 99.5]).is_ok());
             assert!(coloured_png(&data, ColourScale::Magma, [0.0, 1.0]).is_ok());
         }
-        assert_eq!(percentiles(&Array2::from_elem((2, 2), 3.0), [0.0, 100.0]), [3.0, 4.0]);
+        assert_eq!(
+            percentiles(&Array2::from_elem((2, 2), 3.0), [0.0, 100.0]),
+            [3.0, 4.0]
+        );
     }
 }

@@ -123,7 +123,10 @@ impl Page {
     /// `<tag class="class">text</tag>`, text escaped; nothing for an empty text.
     fn element(&mut self, tag: &str, class: &str, text: &str) {
         if !text.is_empty() {
-            self.line(&format!("<{tag} class=\"{class}\">{}</{tag}>", escape(text)));
+            self.line(&format!(
+                "<{tag} class=\"{class}\">{}</{tag}>",
+                escape(text)
+            ));
         }
     }
 
@@ -154,7 +157,10 @@ impl Page {
         let named = report.sections.iter().enumerate();
         for (index, section) in named {
             let heading = escape(&section.heading);
-            self.line(&format!("<li><a href=\"#section-{}\">{heading}</a></li>", index + 1));
+            self.line(&format!(
+                "<li><a href=\"#section-{}\">{heading}</a></li>",
+                index + 1
+            ));
         }
         for (id, name, is_there) in [
             ("time", "Time", !report.timings.is_empty()),
@@ -213,9 +219,14 @@ impl Page {
         let (width, height) = (figure.width, figure.height);
         let number = self.figures;
         self.line(&format!("<figure style=\"--w:{width};--h:{height}\">"));
-        self.line(&format!("<div class=\"drawing\" title=\"Click to enlarge\">{}</div>", picture(figure)?));
+        self.line(&format!(
+            "<div class=\"drawing\" title=\"Click to enlarge\">{}</div>",
+            picture(figure)?
+        ));
         let caption = escape(caption);
-        self.line(&format!("<figcaption><b>Figure {number}.</b> {caption}</figcaption>\n</figure>"));
+        self.line(&format!(
+            "<figcaption><b>Figure {number}.</b> {caption}</figcaption>\n</figure>"
+        ));
         Ok(())
     }
 
@@ -223,12 +234,31 @@ impl Page {
         self.tables += 1;
         let caption = escape(&table.caption);
         self.line("<div class=\"table\">\n<table>");
-        self.line(&format!("<caption><b>Table {}.</b> {caption}</caption>", self.tables));
-        let columns = table.rows.iter().map(Vec::len).chain([table.header.len()]).max();
+        self.line(&format!(
+            "<caption><b>Table {}.</b> {caption}</caption>",
+            self.tables
+        ));
+        let columns = table
+            .rows
+            .iter()
+            .map(Vec::len)
+            .chain([table.header.len()])
+            .max();
         let classes: Vec<&str> = (0..columns.unwrap_or(0))
-            .map(|column| if is_numeric(table, column) { "number" } else { "word" })
+            .map(|column| {
+                if is_numeric(table, column) {
+                    "number"
+                } else {
+                    "word"
+                }
+            })
             .collect();
-        self.row("th", &table.header, &classes, ("<thead>", "</thead>\n<tbody>"));
+        self.row(
+            "th",
+            &table.header,
+            &classes,
+            ("<thead>", "</thead>\n<tbody>"),
+        );
         for row in &table.rows {
             self.row("td", row, &classes, ("", ""));
         }
@@ -251,7 +281,11 @@ impl Page {
         let total: f64 = timings.iter().map(|(_, seconds)| seconds).sum();
         self.line("<section id=\"time\">\n<h2 class=\"heading\">Time</h2>\n<div class=\"table\">\n<table class=\"timings\">\n<tbody>");
         for (stage, seconds) in timings {
-            let share = if total > 0.0 { 100.0 * seconds / total } else { 0.0 };
+            let share = if total > 0.0 {
+                100.0 * seconds / total
+            } else {
+                0.0
+            };
             self.line(&format!(
                 "<tr><td class=\"word\">{}</td><td class=\"number\">{}</td>\
                  <td class=\"bar\"><i style=\"width:{share:.1}%\"></i></td></tr>",
@@ -272,7 +306,10 @@ impl Page {
         }
         self.line("<section id=\"provenance\">\n<h2 class=\"heading\">Provenance</h2>");
         self.line("<details open><summary>What is needed to make these results again</summary>");
-        self.line(&format!("<pre>{}</pre>\n</details>\n</section>", escape(provenance)));
+        self.line(&format!(
+            "<pre>{}</pre>\n</details>\n</section>",
+            escape(provenance)
+        ));
     }
 }
 
@@ -301,7 +338,10 @@ fn dark_figures() -> String {
     ] {
         for property in ["fill", "stroke"] {
             let hex = colour.hex();
-            let _ = writeln!(rules, "  svg [{property}=\"{hex}\"] {{ {property}: var({variable}); }}");
+            let _ = writeln!(
+                rules,
+                "  svg [{property}=\"{hex}\"] {{ {property}: var({variable}); }}"
+            );
         }
     }
     rules + "}\n"
@@ -309,10 +349,15 @@ fn dark_figures() -> String {
 
 /// Whether every cell of a column is a number, perhaps with sign, uncertainty or unit.
 fn is_numeric(table: &Table, column: usize) -> bool {
-    let mut cells = table.rows.iter().filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty());
+    let mut cells = table
+        .rows
+        .iter()
+        .filter_map(|row| row.get(column))
+        .filter(|cell| !cell.is_empty());
     let starts_as_number = |cell: &String| {
         let text = cell.trim_start_matches(['−', '-', '+', '±', '<', '>', '≤', '≥', '≈', ' ']);
-        text.starts_with(|letter: char| letter.is_ascii_digit()) || ["–", "NaN"].contains(&cell.as_str())
+        text.starts_with(|letter: char| letter.is_ascii_digit())
+            || ["–", "NaN"].contains(&cell.as_str())
     };
     let mut is_any = false;
     cells.all(|cell| {
@@ -377,9 +422,15 @@ mod tests {
         assert_eq!(duration(59.7), "1 min 00 s");
         assert_eq!(duration(7384.0), "2 h 03 min");
         let table = Table {
-            rows: vec![vec!["0 % Sm".into(), "−3.1 ± 0.2".into(), "fit".into()], vec!["7".into(), "–".into(), "net".into()]],
+            rows: vec![
+                vec!["0 % Sm".into(), "−3.1 ± 0.2".into(), "fit".into()],
+                vec!["7".into(), "–".into(), "net".into()],
+            ],
             ..Table::default()
         };
-        assert_eq!([0, 1, 2, 3].map(|c| is_numeric(&table, c)), [true, true, false, false]);
+        assert_eq!(
+            [0, 1, 2, 3].map(|c| is_numeric(&table, c)),
+            [true, true, false, false]
+        );
     }
 }

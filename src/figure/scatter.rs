@@ -34,9 +34,8 @@ const MOST_POINTS: usize = 4000;
 #[must_use]
 pub fn scatter_figure(title: &str, panels: &[Scatter], columns: usize) -> Figure {
     let axes = panels.iter().map(|panel| {
-        let [x, y] = [&panel.x_label, &panel.y_label].map(|label| {
-            Axis::over(label, false, None, panel.finite().into_iter().flatten())
-        });
+        let [x, y] = [&panel.x_label, &panel.y_label]
+            .map(|label| Axis::over(label, false, None, panel.finite().into_iter().flatten()));
         (panel.title.clone(), [x, y])
     });
     let grid = PlotGrid::new(axes.collect(), [SIDE, SIDE], columns, 0.0);
@@ -71,7 +70,11 @@ fn draw_panel(canvas: &mut Canvas, panel: &Scatter, plot: &Plot) {
             opacity,
             ..Paint::fill(PALETTE[0])
         };
-        for place in points.iter().step_by(stride).filter_map(|p| plot.place(p[0], p[1])) {
+        for place in points
+            .iter()
+            .step_by(stride)
+            .filter_map(|p| plot.place(p[0], p[1]))
+        {
             canvas.circle(place, 2.2, &paint);
         }
         let [low, high] = plot.x.range;
@@ -94,7 +97,13 @@ fn draw_panel(canvas: &mut Canvas, panel: &Scatter, plot: &Plot) {
 }
 
 /// Slope, error and count, in the upper left corner where a rising cloud leaves room.
-fn draw_numbers(canvas: &mut Canvas, panel: &Scatter, plot: &Plot, points: &[[f64; 2]], stride: usize) {
+fn draw_numbers(
+    canvas: &mut Canvas,
+    panel: &Scatter,
+    plot: &Plot,
+    points: &[[f64; 2]],
+    stride: usize,
+) {
     let mut lines = Vec::new();
     if let Some(fitted) = line(points) {
         let decimals = decimals_for(fitted.slope_error).min(4);
@@ -105,7 +114,11 @@ fn draw_numbers(canvas: &mut Canvas, panel: &Scatter, plot: &Plot, points: &[[f6
         let squares: f64 = points.iter().map(|p| (p[1] - p[0]).powi(2)).sum();
         let rms = (squares / points.len() as f64).sqrt();
         lines.push(format!("RMS error {} {}", significant(rms), panel.unit));
-        let thinned = if stride > 1 { format!(" (1 in {stride} drawn)") } else { String::new() };
+        let thinned = if stride > 1 {
+            format!(" (1 in {stride} drawn)")
+        } else {
+            String::new()
+        };
         lines.push(format!("n = {}{thinned}", points.len()));
     }
     let corner = [plot.frame.x + 9.0, plot.frame.y + LABEL_SIZE + 5.0];
@@ -113,6 +126,13 @@ fn draw_numbers(canvas: &mut Canvas, panel: &Scatter, plot: &Plot, points: &[[f6
     let legend = ["dashed: measured = true".to_owned()];
     if !points.is_empty() {
         let at = [corner[0], below + (TICK_SIZE - LABEL_SIZE) * LINE_SPACING];
-        canvas.paragraph(at, &legend, &TextStyle { colour: FAINT, ..TextStyle::on_paper(TICK_SIZE) });
+        canvas.paragraph(
+            at,
+            &legend,
+            &TextStyle {
+                colour: FAINT,
+                ..TextStyle::on_paper(TICK_SIZE)
+            },
+        );
     }
 }

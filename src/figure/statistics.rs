@@ -61,9 +61,16 @@ pub(super) fn line(points: &[[f64; 2]]) -> Option<Line> {
     if points.len() < 3 || sxx <= 0.0 {
         return None;
     }
-    let slope = points.iter().map(|p| (p[0] - x0) * (p[1] - y0)).sum::<f64>() / sxx;
+    let slope = points
+        .iter()
+        .map(|p| (p[0] - x0) * (p[1] - y0))
+        .sum::<f64>()
+        / sxx;
     let intercept = y0 - slope * x0;
-    let residual: f64 = points.iter().map(|p| (p[1] - slope * p[0] - intercept).powi(2)).sum();
+    let residual: f64 = points
+        .iter()
+        .map(|p| (p[1] - slope * p[0] - intercept).powi(2))
+        .sum();
     Some(Line {
         slope,
         intercept,

@@ -45,7 +45,13 @@ impl Axis {
 
     /// Where a value stands between the ends of the axis, 0 to 1; `None` where it cannot be shown.
     pub(super) fn fraction(&self, value: f64) -> Option<f64> {
-        let scaled = |value: f64| if self.logarithmic { value.log10() } else { value };
+        let scaled = |value: f64| {
+            if self.logarithmic {
+                value.log10()
+            } else {
+                value
+            }
+        };
         let [low, high] = self.range.map(scaled);
         let fraction = (scaled(value) - low) / (high - low);
         fraction.is_finite().then_some(fraction)
@@ -72,7 +78,11 @@ fn padded(values: impl Iterator<Item = f64>, logarithmic: bool) -> [f64; 2] {
         [low, high] = [0.0, 1.0];
     }
     if high - low <= 1e-12 * low.abs().max(high.abs()) {
-        let room = if low == 0.0 || logarithmic { 0.5 } else { 0.1 * low.abs() };
+        let room = if low == 0.0 || logarithmic {
+            0.5
+        } else {
+            0.1 * low.abs()
+        };
         [low, high] = [low - room, high + room];
     }
     let margin = 0.05 * (high - low);
@@ -84,7 +94,9 @@ pub(super) fn round_down(value: f64) -> f64 {
     let decade = 10f64.powf(value.log10().floor());
     let steps = [10.0, 5.0, 2.0, 1.0];
     // A hair of slack, so that 10ⁿ itself is not lost to rounding of the logarithm.
-    let step = steps.iter().find(|step| *step * decade <= value * (1.0 + 1e-9));
+    let step = steps
+        .iter()
+        .find(|step| *step * decade <= value * (1.0 + 1e-9));
     step.unwrap_or(&1.0) * decade
 }
 
@@ -92,7 +104,9 @@ pub(super) fn round_down(value: f64) -> f64 {
 pub(super) fn round_up(value: f64) -> f64 {
     let decade = 10f64.powf(value.log10().floor());
     let steps = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
-    let step = steps.iter().find(|step| *step * decade >= value * (1.0 - 1e-9));
+    let step = steps
+        .iter()
+        .find(|step| *step * decade >= value * (1.0 - 1e-9));
     step.unwrap_or(&10.0) * decade
 }
 
@@ -143,7 +157,10 @@ fn tick_label(value: f64, step: f64, largest: f64) -> String {
     if value != 0.0 && !(1e-4..1e5).contains(&largest) {
         return scientific(value);
     }
-    decimal(value, (-step.log10() - 1e-9).ceil().clamp(0.0, 9.0) as usize)
+    decimal(
+        value,
+        (-step.log10() - 1e-9).ceil().clamp(0.0, 9.0) as usize,
+    )
 }
 
 /// A number with a fixed number of decimals and a true minus sign.
@@ -153,7 +170,11 @@ pub(super) fn decimal(value: f64, decimals: usize) -> String {
     }
     let text = format!("{value:.decimals$}");
     let is_zero = text.chars().all(|letter| "-0.".contains(letter));
-    let text = if is_zero { text.trim_start_matches('-') } else { &text };
+    let text = if is_zero {
+        text.trim_start_matches('-')
+    } else {
+        &text
+    };
     text.replace('-', "−")
 }
 
@@ -163,7 +184,11 @@ pub(super) fn significant(value: f64) -> String {
         return scientific(value);
     }
     let magnitude = value.abs().max(1e-12).log10().floor();
-    let decimals = if value == 0.0 { 0.0 } else { (2.0 - magnitude).clamp(0.0, 6.0) };
+    let decimals = if value == 0.0 {
+        0.0
+    } else {
+        (2.0 - magnitude).clamp(0.0, 6.0)
+    };
     let text = decimal(value, decimals as usize);
     if text.contains('.') {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -207,16 +232,31 @@ mod tests {
     }
 
     fn labels(axis: &Axis) -> Vec<String> {
-        axis.ticks(300.0).into_iter().map(|tick| tick.label).collect()
+        axis.ticks(300.0)
+            .into_iter()
+            .map(|tick| tick.label)
+            .collect()
     }
 
     #[test]
     fn ticks_are_round_and_inside() {
-        assert_eq!(labels(&axis(false, [-1.0, 11.0])), ["0", "2", "4", "6", "8", "10"]);
-        assert_eq!(labels(&axis(false, [-0.31, 0.32])), ["−0.3", "−0.2", "−0.1", "0.0", "0.1", "0.2", "0.3"]);
-        assert_eq!(labels(&axis(true, [80.0, 40_000.0])), ["100", "1000", "10000"]);
+        assert_eq!(
+            labels(&axis(false, [-1.0, 11.0])),
+            ["0", "2", "4", "6", "8", "10"]
+        );
+        assert_eq!(
+            labels(&axis(false, [-0.31, 0.32])),
+            ["−0.3", "−0.2", "−0.1", "0.0", "0.1", "0.2", "0.3"]
+        );
+        assert_eq!(
+            labels(&axis(true, [80.0, 40_000.0])),
+            ["100", "1000", "10000"]
+        );
         assert_eq!(labels(&axis(true, [9.0, 120.0])), ["10", "20", "50", "100"]);
-        assert_eq!(labels(&axis(true, [1e-9, 2e-3])), ["10⁻⁹", "10⁻⁸", "10⁻⁷", "10⁻⁶", "10⁻⁵", "10⁻⁴", "0.001"]);
+        assert_eq!(
+            labels(&axis(true, [1e-9, 2e-3])),
+            ["10⁻⁹", "10⁻⁸", "10⁻⁷", "10⁻⁶", "10⁻⁵", "10⁻⁴", "0.001"]
+        );
     }
 
     #[test]
@@ -229,10 +269,19 @@ mod tests {
 
     #[test]
     fn ranges_survive_poor_data() {
-        for values in [vec![], vec![f64::NAN], vec![0.0], vec![5.0, 5.0], vec![-1.0, f64::INFINITY]] {
+        for values in [
+            vec![],
+            vec![f64::NAN],
+            vec![0.0],
+            vec![5.0, 5.0],
+            vec![-1.0, f64::INFINITY],
+        ] {
             for logarithmic in [false, true] {
                 let axis = Axis::over("x", logarithmic, None, values.iter().copied());
-                assert!(axis.range[0] < axis.range[1] && axis.range[1].is_finite(), "{values:?}");
+                assert!(
+                    axis.range[0] < axis.range[1] && axis.range[1].is_finite(),
+                    "{values:?}"
+                );
                 assert!(!axis.ticks(300.0).is_empty(), "{values:?} {:?}", axis.range);
             }
         }

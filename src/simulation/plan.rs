@@ -31,7 +31,10 @@ impl std::str::FromStr for Shard {
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let parse = || {
             let (index, count) = text.split_once('/')?;
-            let shard = Self { index: index.parse().ok()?, count: count.parse().ok()? };
+            let shard = Self {
+                index: index.parse().ok()?,
+                count: count.parse().ok()?,
+            };
             (1..=shard.count).contains(&shard.index).then_some(shard)
         };
         parse().ok_or_else(|| format!("got `{text}`; allowed: i/n with 1 ≤ i ≤ n, such as 2/8"))
@@ -46,9 +49,11 @@ impl Shard {
     }
 }
 
-/// A unit of work: one tilt, one block of probes.
+/// A unit of work: one phonon configuration, one tilt, one block of probes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Unit {
+    /// Number of the phonon configuration.
+    pub configuration: usize,
     /// Index into the tilts.
     pub tilt: usize,
     /// Probe positions, counted along rows of the raster.
@@ -88,27 +93,80 @@ impl Plan {
         let exit_slices = settings.multislice.exit_slices(source, height)?;
         let raster = Raster::new(&settings.scan, [x, y], source)?;
         let (structure, truth) = settings.specimen.build(settings.seed);
-        Ok(Self { settings: settings.clone(), structure, truth, grid, raster, exit_slices })
+        if let Some(phonons) = &settings.phonons {
+            phonons.validate(&source.under("phonons"), &structure)?;
+        }
+        Ok(Self {
+            settings: settings.clone(),
+            structure,
+            truth,
+            grid,
+            raster,
+            exit_slices,
+        })
     }
 
     /// The units of work, in order.
     #[must_use]
     pub fn units(&self) -> Vec<Unit> {
         let blocks = self.raster.len().div_ceil(PROBES_PER_UNIT);
-        let block = |b: usize| b * PROBES_PER_UNIT..((b + 1) * PROBES_PER_UNIT).min(self.raster.len());
-        let tilts = 0..self.settings.tilts_mrad.len();
-        tilts.flat_map(|tilt| (0..blocks).map(move |b| Unit { tilt, probes: block(b) })).collect()
+        let probes =
+            |b: usize| b * PROBES_PER_UNIT..((b + 1) * PROBES_PER_UNIT).min(self.raster.len());
+        let mut units = Vec::new();
+        for configuration in 0..self.configurations() {
+            for tilt in 0..self.settings.tilts_mrad.len() {
+                units.extend((0..blocks).map(|b| Unit {
+                    configuration,
+                    tilt,
+                    probes: probes(b),
+                }));
+            }
+        }
+        units
     }
 
-    /// The projected potential, slice by slice.
+    /// Number of phonon configurations; 1 for a lattice at rest.
+    #[must_use]
+    pub fn configurations(&self) -> usize {
+        self.settings
+            .phonons
+            .as_ref()
+            .map_or(1, |phonons| phonons.configurations)
+    }
+
+    /// The projected potential of a phonon configuration, slice by slice.
     ///
     /// # Errors
     /// An element that the scattering table does not hold.
-    pub fn potential(&self) -> Result<Potential> {
-        let Structure { positions, numbers, cell, .. } = &self.structure;
+    pub fn potential(&self, configuration: usize) -> Result<Potential> {
+        let Structure {
+            positions,
+            numbers,
+            cell,
+            ..
+        } = &self.structure;
+        let displaced;
+        let positions = match &self.settings.phonons {
+            None => positions,
+            Some(phonons) => {
+                displaced = phonons.displaced(&self.structure, self.settings.seed, configuration);
+                &displaced
+            }
+        };
         let multislice = &self.settings.multislice;
-        let (table, thickness) = (multislice.scattering_factors, multislice.slice_thickness_angstrom);
-        Potential::new(positions, numbers, *cell, self.grid.shape(), table, thickness)?.oversampled(multislice.oversampling)
+        let (table, thickness) = (
+            multislice.scattering_factors,
+            multislice.slice_thickness_angstrom,
+        );
+        Potential::new(
+            positions,
+            numbers,
+            *cell,
+            self.grid.shape(),
+            table,
+            thickness,
+        )?
+        .oversampled(multislice.oversampling)
     }
 
     /// The detectors, in the order of their names.
@@ -120,22 +178,36 @@ impl Plan {
     /// Probe positions of a unit [Å].
     #[must_use]
     pub fn positions(&self, unit: &Unit) -> Vec<Point> {
-        unit.probes.clone().map(|index| self.raster.position(index)).collect()
+        unit.probes
+            .clone()
+            .map(|index| self.raster.position(index))
+            .collect()
     }
 
     /// Thickness after each exit slice [nm].
     #[must_use]
     pub fn thicknesses_nm(&self) -> Vec<f64> {
         let height = self.structure.cell[2];
-        let thickness = height / slice_count(height, self.settings.multislice.slice_thickness_angstrom) as f64;
-        self.exit_slices.iter().map(|&slices| slices as f64 * thickness / crate::units::ANGSTROM_PER_NM).collect()
+        let thickness =
+            height / slice_count(height, self.settings.multislice.slice_thickness_angstrom) as f64;
+        self.exit_slices
+            .iter()
+            .map(|&slices| slices as f64 * thickness / crate::units::ANGSTROM_PER_NM)
+            .collect()
     }
 
     /// What identifies the numbers of this simulation: the settings that the wave depends on, and the program's version.
     #[must_use]
     pub fn key(&self) -> String {
-        let settings = SimulationSettings { acquisition: None, ..self.settings.clone() };
-        format!("{}\n{}", crate::provenance::VERSION, toml::to_string(&settings).unwrap_or_default())
+        let settings = SimulationSettings {
+            acquisition: None,
+            ..self.settings.clone()
+        };
+        format!(
+            "{}\n{}",
+            crate::provenance::VERSION,
+            toml::to_string(&settings).unwrap_or_default()
+        )
     }
 
     /// Lines about size and work, for `check` and `--verbose`.
@@ -148,17 +220,37 @@ impl Plan {
         let band_limit = AnnularDetector::limit_mrad(&self.grid, self.settings.probe.wavelength());
         let [px, py] = self.raster.points;
         let [sx, sy] = self.raster.step;
-        let thicknesses: Vec<String> = self.thicknesses_nm().iter().map(|t| format!("{t:.3}")).collect();
+        let thicknesses: Vec<String> = self
+            .thicknesses_nm()
+            .iter()
+            .map(|t| format!("{t:.3}"))
+            .collect();
         let work = self.work()?;
         let lines = [
             ("atoms", self.structure.len().to_string()),
-            ("grid", format!("{cols} × {rows} px of {dx:.4} × {dy:.4} Å (x × y)")),
+            (
+                "grid",
+                format!("{cols} × {rows} px of {dx:.4} × {dy:.4} Å (x × y)"),
+            ),
             ("band limit", format!("{band_limit:.1} mrad")),
-            ("probes", format!("{px} × {py}, {sx:.4} × {sy:.4} Å apart (x × y)")),
+            (
+                "probes",
+                format!("{px} × {py}, {sx:.4} × {sy:.4} Å apart (x × y)"),
+            ),
             ("tilts", self.settings.tilts_mrad.len().to_string()),
+            (
+                "phonons",
+                self.settings.phonons.as_ref().map_or_else(
+                    || "none, the lattice is at rest".to_owned(),
+                    |p| format!("{} configurations", p.configurations),
+                ),
+            ),
             ("exit thicknesses", format!("{} nm", thicknesses.join(", "))),
             ("wave-slices", work.wave_slices.to_string()),
-            ("memory", format!("about {:.2} GiB", work.bytes as f64 / f64::from(1u32 << 30))),
+            (
+                "memory",
+                format!("about {:.2} GiB", work.bytes as f64 / f64::from(1u32 << 30)),
+            ),
         ]
         .map(|(name, value)| format!("{name:<18}{value}"));
         Ok(lines.join("\n"))
@@ -172,9 +264,9 @@ impl Plan {
         let sizes = Sizes {
             shape: self.grid.shape(),
             slices: self.exit_slices.last().copied().unwrap_or(0),
-            unique_slices: self.potential()?.unique_slices(),
+            unique_slices: self.potential(0)?.unique_slices(),
             probes: self.raster.len(),
-            tilts: self.settings.tilts_mrad.len(),
+            tilts: self.settings.tilts_mrad.len() * self.configurations(),
             threads: rayon::current_num_threads(),
             oversampling: self.settings.multislice.oversampling,
         };
@@ -186,10 +278,15 @@ impl Plan {
     /// # Errors
     /// As [`Plan::potential`].
     pub fn estimate_seconds(&self) -> Result<f64> {
-        let slices = self.exit_slices.last().copied().unwrap_or(1).min(SLICES_OF_A_TRIAL);
+        let slices = self
+            .exit_slices
+            .last()
+            .copied()
+            .unwrap_or(1)
+            .min(SLICES_OF_A_TRIAL);
         let precision = self.settings.multislice.precision;
         let (probe, detectors) = (&self.settings.probe, self.detectors());
-        let engine = Multislice::new(&self.potential()?, probe, precision, &detectors, &[slices])?;
+        let engine = Multislice::new(&self.potential(0)?, probe, precision, &detectors, &[slices])?;
         let waves = 2 * rayon::current_num_threads();
         let positions = vec![self.raster.start; waves];
         // The first pass touches the memory, the second is timed.

@@ -48,11 +48,17 @@ pub fn simulate(
     refuse_existing(output, force)?;
     plan.warn(reporter);
     reporter.detail(plan.describe()?);
-    let provenance = Provenance::start("simulate", toml::to_string(settings).unwrap_or_default(), Some(settings.seed));
+    let provenance = Provenance::start(
+        "simulate",
+        toml::to_string(settings).unwrap_or_default(),
+        Some(settings.seed),
+    );
     let parts = Parts::new(&partial_path(output), &plan.key());
     compute_missing(&plan, &parts, shard, reporter)?;
     let units = plan.units();
-    let missing = (0..units.len()).filter(|&index| parts.read(index).is_none()).count();
+    let missing = (0..units.len())
+        .filter(|&index| parts.read(index).is_none())
+        .count();
     if shard.is_some() {
         return Ok(Outcome::ShardFinished { missing });
     }
@@ -66,32 +72,70 @@ pub fn simulate(
 ///
 /// # Errors
 /// An intensity that cannot be counted.
-pub fn acquire(plan: &Plan, acquisition: &Acquisition, ideal: Array2<f32>, frame: u64) -> Result<Image> {
+pub fn acquire(
+    plan: &Plan,
+    acquisition: &Acquisition,
+    ideal: Array2<f32>,
+    frame: u64,
+) -> Result<Image> {
     let [x, y, _] = plan.settings.specimen.extent();
-    let image = Image { data: ideal, sampling: [plan.raster.step[1], plan.raster.step[0]] };
-    acquisition.acquire(&image, plan.raster.border([x, y]), plan.settings.seed, frame)
+    let image = Image {
+        data: ideal,
+        sampling: [plan.raster.step[1], plan.raster.step[0]],
+    };
+    acquisition.acquire(
+        &image,
+        plan.raster.border([x, y]),
+        plan.settings.seed,
+        frame,
+    )
 }
 
 /// Every frame of detector number `detector` as acquired, `(tilt, thickness, y, x)`.
-fn acquire_stack(plan: &Plan, acquisition: &Acquisition, ideal: &Array4<f32>, detector: usize) -> Result<Array4<f32>> {
+fn acquire_stack(
+    plan: &Plan,
+    acquisition: &Acquisition,
+    ideal: &Array4<f32>,
+    detector: usize,
+) -> Result<Array4<f32>> {
     let (tilts, thicknesses, ..) = ideal.dim();
     let mut acquired = Array4::zeros(ideal.dim());
     for tilt in 0..tilts {
         for thickness in 0..thicknesses {
             let frame = ((detector * tilts + tilt) * thicknesses + thickness) as u64;
-            let image = acquire(plan, acquisition, ideal.slice(s![tilt, thickness, .., ..]).to_owned(), frame)?;
-            acquired.slice_mut(s![tilt, thickness, .., ..]).assign(&image.data);
+            let image = acquire(
+                plan,
+                acquisition,
+                ideal.slice(s![tilt, thickness, .., ..]).to_owned(),
+                frame,
+            )?;
+            acquired
+                .slice_mut(s![tilt, thickness, .., ..])
+                .assign(&image.data);
         }
     }
     Ok(acquired)
 }
 
 /// Computes the units of a shard, or all, that are not there yet.
-fn compute_missing(plan: &Plan, parts: &Parts, shard: Option<Shard>, reporter: &Reporter) -> Result<()> {
+fn compute_missing(
+    plan: &Plan,
+    parts: &Parts,
+    shard: Option<Shard>,
+    reporter: &Reporter,
+) -> Result<()> {
     let units = plan.units();
     let mine = |index: &usize| shard.is_none_or(|shard| shard.has(*index));
-    let wanted: Vec<usize> = (0..units.len()).filter(mine).filter(|&index| parts.read(index).is_none()).collect();
-    let total: usize = units.iter().enumerate().filter(|(i, _)| mine(i)).map(|(_, unit)| unit.probes.len()).sum();
+    let wanted: Vec<usize> = (0..units.len())
+        .filter(mine)
+        .filter(|&index| parts.read(index).is_none())
+        .collect();
+    let total: usize = units
+        .iter()
+        .enumerate()
+        .filter(|(i, _)| mine(i))
+        .map(|(_, unit)| unit.probes.len())
+        .sum();
     let left: usize = wanted.iter().map(|&index| units[index].probes.len()).sum();
     if wanted.is_empty() {
         return Ok(());
@@ -99,22 +143,34 @@ fn compute_missing(plan: &Plan, parts: &Parts, shard: Option<Shard>, reporter: &
     let bar = reporter.bar("probes", total as u64);
     bar.set_position((total - left) as u64);
     bar.reset_eta();
-    let base = Multislice::new(
-        &plan.potential()?,
-        &plan.settings.probe,
-        plan.settings.multislice.precision,
-        &plan.detectors(),
-        &plan.exit_slices,
-    )?;
-    let mut tilted: Option<(usize, Multislice)> = None;
+    let mut base: Option<(usize, Multislice)> = None;
+    let mut tilted: Option<(usize, usize, Multislice)> = None;
     for index in wanted {
         let unit = &units[index];
-        if tilted.as_ref().is_none_or(|(tilt, _)| *tilt != unit.tilt) {
-            tilted = Some((unit.tilt, base.with_tilt(plan.settings.tilts_mrad[unit.tilt])));
+        if base
+            .as_ref()
+            .is_none_or(|(configuration, _)| *configuration != unit.configuration)
+        {
+            base = Some((unit.configuration, engine(plan, unit.configuration)?));
         }
-        if let Some((_, multislice)) = &tilted {
+        let now = (unit.configuration, unit.tilt);
+        if let Some((_, base)) = &base
+            && tilted
+                .as_ref()
+                .is_none_or(|(configuration, tilt, _)| (*configuration, *tilt) != now)
+        {
+            tilted = Some((
+                now.0,
+                now.1,
+                base.with_tilt(plan.settings.tilts_mrad[unit.tilt]),
+            ));
+        }
+        if let Some((_, _, multislice)) = &tilted {
             let signals = multislice.scan(&plan.positions(unit));
-            parts.write(index, &signals.iter().map(|&x| x as f32).collect::<Vec<f32>>())?;
+            parts.write(
+                index,
+                &signals.iter().map(|&x| x as f32).collect::<Vec<f32>>(),
+            )?;
         }
         bar.inc(unit.probes.len() as u64);
     }
@@ -122,25 +178,52 @@ fn compute_missing(plan: &Plan, parts: &Parts, shard: Option<Shard>, reporter: &
     Ok(())
 }
 
+/// The engine of one phonon configuration, at zero tilt.
+fn engine(plan: &Plan, configuration: usize) -> Result<Multislice> {
+    Multislice::new(
+        &plan.potential(configuration)?,
+        &plan.settings.probe,
+        plan.settings.multislice.precision,
+        &plan.detectors(),
+        &plan.exit_slices,
+    )
+}
+
 /// Puts the parts together, and adds what the microscope does.
 fn assemble(plan: &Plan, parts: &Parts, provenance: Provenance) -> Result<ImageFile> {
     let [columns, rows] = plan.raster.points;
-    let shape = (plan.settings.tilts_mrad.len(), plan.exit_slices.len(), rows, columns);
-    let mut ideal = vec![Array4::<f32>::zeros(shape); plan.settings.detectors.len()];
+    let shape = (
+        plan.settings.tilts_mrad.len(),
+        plan.exit_slices.len(),
+        rows,
+        columns,
+    );
+    let mut sums = vec![Array4::<f64>::zeros(shape); plan.settings.detectors.len()];
     for (index, unit) in plan.units().iter().enumerate() {
         let numbers = parts.read(index).unwrap_or_default();
-        place(&mut ideal, unit, &numbers, plan);
+        place(&mut sums, unit, &numbers, plan);
     }
+    let ideal: Vec<Array4<f32>> = sums.iter().map(|sum| sum.mapv(|x| x as f32)).collect();
     let mut detectors = Vec::new();
     if let Some(acquisition) = &plan.settings.acquisition {
         for (number, (name, stack)) in plan.settings.detectors.keys().zip(&ideal).enumerate() {
             let data = acquire_stack(plan, acquisition, stack, number)?;
-            detectors.push(DetectorStack { name: name.clone(), data });
+            detectors.push(DetectorStack {
+                name: name.clone(),
+                data,
+            });
         }
     }
-    let suffix = if plan.settings.acquisition.is_some() { "_ideal" } else { "" };
+    let suffix = if plan.settings.acquisition.is_some() {
+        "_ideal"
+    } else {
+        ""
+    };
     for (name, data) in plan.settings.detectors.keys().zip(ideal) {
-        detectors.push(DetectorStack { name: format!("{name}{suffix}"), data });
+        detectors.push(DetectorStack {
+            name: format!("{name}{suffix}"),
+            data,
+        });
     }
     let [x, y, _] = plan.structure.cell;
     Ok(ImageFile {
@@ -150,20 +233,24 @@ fn assemble(plan: &Plan, parts: &Parts, provenance: Provenance) -> Result<ImageF
         tilts_mrad: plan.settings.tilts_mrad.clone(),
         thicknesses_nm: plan.thicknesses_nm(),
         structure: plan.structure.clone(),
-        truth: plan.truth.in_field(plan.raster.start, plan.raster.end(), [x, y]),
+        truth: plan
+            .truth
+            .in_field(plan.raster.start, plan.raster.end(), [x, y]),
         provenance: provenance.finished(),
     })
 }
 
-/// Puts the numbers `(detector, thickness, probe)` of a unit into the stacks.
-fn place(stacks: &mut [Array4<f32>], unit: &Unit, numbers: &[f32], plan: &Plan) {
+/// Adds the numbers `(detector, thickness, probe)` of a unit to the stacks, as its part of the mean over configurations.
+fn place(stacks: &mut [Array4<f64>], unit: &Unit, numbers: &[f32], plan: &Plan) {
     let width = plan.raster.points[0];
     let thicknesses = plan.exit_slices.len();
     let mut numbers = numbers.iter();
+    let weight = 1.0 / plan.configurations() as f64;
     for stack in stacks {
         for thickness in 0..thicknesses {
             for (probe, &number) in unit.probes.clone().zip(numbers.by_ref()) {
-                stack[(unit.tilt, thickness, probe / width, probe % width)] = number;
+                stack[(unit.tilt, thickness, probe / width, probe % width)] +=
+                    weight * f64::from(number);
             }
         }
     }

@@ -34,17 +34,28 @@ impl Raster {
         for axis in 0..2 {
             if !(start[axis].is_finite() && end[axis].is_finite() && end[axis] > start[axis]) {
                 let got = format!("from {start:?} to {end:?}");
-                return Err(source.wrong("scan.end_angstrom", got, "an end beyond the start on both axes"));
+                return Err(source.wrong(
+                    "scan.end_angstrom",
+                    got,
+                    "an end beyond the start on both axes",
+                ));
             }
         }
         let (step, points) = match (scan.step_angstrom, scan.points) {
             (Some(step), None) => {
-                source.in_range("scan.step_angstrom", step, 0.005..=5.0, "Å", "Å, not nm or pm")?;
+                source.in_range(
+                    "scan.step_angstrom",
+                    step,
+                    0.005..=5.0,
+                    "Å",
+                    "Å, not nm or pm",
+                )?;
                 let count = |axis: usize| ((end[axis] - start[axis]) / step - SAME).ceil() as usize;
                 ([step; 2], [count(0), count(1)])
             }
             (None, Some(points)) => {
-                let step = std::array::from_fn(|axis| (end[axis] - start[axis]) / points[axis] as f64);
+                let step =
+                    std::array::from_fn(|axis| (end[axis] - start[axis]) / points[axis] as f64);
                 (step, points)
             }
             (step, points) => {
@@ -56,7 +67,11 @@ impl Raster {
             let allowed = format!("1 to {MOST_PIXELS} positions along each axis");
             return Err(source.wrong("scan.points", format!("{points:?}"), allowed));
         }
-        Ok(Self { start, step, points })
+        Ok(Self {
+            start,
+            step,
+            points,
+        })
     }
 
     /// Number of positions.
@@ -75,7 +90,10 @@ impl Raster {
     #[must_use]
     pub fn position(&self, index: usize) -> Point {
         let (row, col) = (index / self.points[0], index % self.points[0]);
-        [self.start[0] + col as f64 * self.step[0], self.start[1] + row as f64 * self.step[1]]
+        [
+            self.start[0] + col as f64 * self.step[0],
+            self.start[1] + row as f64 * self.step[1],
+        ]
     }
 
     /// End of the raster, one step beyond the last position `[x, y]` [Å].
@@ -91,7 +109,11 @@ impl Raster {
             let periods = self.step[axis] * self.points[axis] as f64 / period[axis];
             periods > 0.5 && (periods - periods.round()).abs() < SAME
         });
-        if whole { Border::Periodic } else { Border::Mirror }
+        if whole {
+            Border::Periodic
+        } else {
+            Border::Mirror
+        }
     }
 }
 
@@ -109,7 +131,13 @@ pub(super) fn wave_grid(grid: &GridSettings, [x, y]: [f64; 2], source: &Source) 
             Grid::new((rows, cols), [y, x])
         }
         (None, Some(sampling)) => {
-            source.in_range("grid.sampling_angstrom", sampling, 0.005..=0.5, "Å", "Å, not nm or pm")?;
+            source.in_range(
+                "grid.sampling_angstrom",
+                sampling,
+                0.005..=0.5,
+                "Å",
+                "Å, not nm or pm",
+            )?;
             Grid::with_sampling([y, x], sampling)
         }
         (pixels, sampling) => {
@@ -124,7 +152,12 @@ mod tests {
     use super::*;
 
     fn scan(step: Option<f64>, points: Option<[usize; 2]>) -> ScanSettings {
-        ScanSettings { start_angstrom: [1.0, 2.0], end_angstrom: Some([5.0, 4.0]), step_angstrom: step, points }
+        ScanSettings {
+            start_angstrom: [1.0, 2.0],
+            end_angstrom: Some([5.0, 4.0]),
+            step_angstrom: step,
+            points,
+        }
     }
 
     #[test]
@@ -144,7 +177,10 @@ mod tests {
     #[test]
     fn a_grid_is_given_by_pixels_or_by_sampling() {
         let source = Source::from_text("s", "");
-        let both = |pixels, sampling_angstrom| GridSettings { pixels, sampling_angstrom };
+        let both = |pixels, sampling_angstrom| GridSettings {
+            pixels,
+            sampling_angstrom,
+        };
         let grid = wave_grid(&both(None, Some(0.1)), [12.0, 9.7], &source).unwrap();
         assert_eq!(grid.shape(), (100, 120));
         let grid = wave_grid(&both(Some([64, 32]), None), [12.0, 9.7], &source).unwrap();

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
+use crate::crystal::phonons::Phonons;
 use crate::error::Result;
 use crate::multislice::{AnnularDetector, MultisliceSettings, ProbeSettings};
 use crate::settings::Source;
@@ -20,6 +21,8 @@ pub struct SimulationSettings {
     pub tilts_mrad: Vec<[f64; 2]>,
     /// What is in the microscope.
     pub specimen: Specimen,
+    /// Thermal motion; left out, the lattice is at rest.
+    pub phonons: Option<Phonons>,
     /// The grid of the wave function.
     pub grid: GridSettings,
     /// How the wave is propagated.
@@ -68,21 +71,41 @@ impl SimulationSettings {
         self.multislice.validate(source)?;
         self.probe.validate(source)?;
         if self.tilts_mrad.is_empty() {
-            return Err(source.wrong("tilts_mrad", "an empty list", "at least one tilt, such as [[0.0, 0.0]]"));
+            return Err(source.wrong(
+                "tilts_mrad",
+                "an empty list",
+                "at least one tilt, such as [[0.0, 0.0]]",
+            ));
         }
         for tilt in self.tilts_mrad.iter().flatten() {
-            source.in_range("tilts_mrad", *tilt, -100.0..=100.0, "mrad", "small angles only")?;
+            source.in_range(
+                "tilts_mrad",
+                *tilt,
+                -100.0..=100.0,
+                "mrad",
+                "small angles only",
+            )?;
         }
         if self.detectors.is_empty() {
             return Err(source.wrong("detectors", "none", "at least one section [detectors.NAME]"));
         }
         for (name, detector) in &self.detectors {
-            if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+            if name.is_empty()
+                || !name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+            {
                 let allowed = "a name of letters, digits, `_` and `-`";
-                return Err(source.wrong(&format!("detectors.{name}"), format!("`{name}`"), allowed));
+                return Err(source.wrong(
+                    &format!("detectors.{name}"),
+                    format!("`{name}`"),
+                    allowed,
+                ));
             }
             detector.validate(source, name)?;
         }
-        self.acquisition.as_ref().map_or(Ok(()), |acquisition| acquisition.validate(source))
+        self.acquisition
+            .as_ref()
+            .map_or(Ok(()), |acquisition| acquisition.validate(source))
     }
 }

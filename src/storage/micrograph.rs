@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use ndarray::Array2;
 
-use crate::crystal::Truth;
 use super::pixels::Pixels;
 use super::{dm, hdf, hdf_signals, raster};
+use crate::crystal::Truth;
 use crate::error::{Error, Result};
 use crate::image::Image;
 

@@ -3,8 +3,8 @@
 use ndarray::{ArrayView2, aview1};
 
 use super::hdf::Node;
-use crate::crystal::{Structure, Truth};
 use crate::crystal::Sublattice;
+use crate::crystal::{Structure, Truth};
 use crate::error::{Error, Result};
 use crate::provenance::{InputHash, Provenance};
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use ferrostem::crystal::Sublattice;
 use ferrostem::crystal::polarization::PolarVector;
+use ferrostem::crystal::{Structure, Truth};
 use ferrostem::provenance::Provenance;
 use ferrostem::storage::dataset::{Dataset, DatasetInfo, DatasetWriter, Split, SubImages};
-use ferrostem::crystal::{Structure, Truth};
 use ferrostem::storage::hspy::{self, DetectorStack, ImageFile};
 use ferrostem::storage::polarization::{self, MapGrid};
 use ferrostem::storage::{info, micrograph, tables};

@@ -40,7 +40,11 @@ impl ArrowScale {
             pitch(&drawn.map(|vector| vector.position).collect::<Vec<Point>>())
         });
         let nearest = distances.fold(f64::INFINITY, f64::min);
-        let nearest = if nearest.is_finite() { nearest } else { LONE_PITCH };
+        let nearest = if nearest.is_finite() {
+            nearest
+        } else {
+            LONE_PITCH
+        };
         let thinning = (LEAST_PITCH / (nearest * layout.scale)).ceil().max(1.0);
         let block = nearest * thinning;
         let exact = LENGTH * block * PM_PER_ANGSTROM / radius_pm;
@@ -95,11 +99,22 @@ impl ArrowScale {
         let pixels = self.factor * place.scale / PM_PER_ANGSTROM;
         let cut = (LONGEST / fraction).min(1.0);
         let arrow = vector.displacement.map(|d| d * pixels * cut);
-        self.draw_at(canvas, place.at(vector.position), arrow, &paint(relative, vector.flags));
+        self.draw_at(
+            canvas,
+            place.at(vector.position),
+            arrow,
+            &paint(relative, vector.flags),
+        );
     }
 
     /// Draws an arrow given by its middle and its extent [px].
-    pub(super) fn draw_at(&self, canvas: &mut Canvas, middle: [f64; 2], arrow: [f64; 2], paint: &Paint) {
+    pub(super) fn draw_at(
+        &self,
+        canvas: &mut Canvas,
+        middle: [f64; 2],
+        arrow: [f64; 2],
+        paint: &Paint,
+    ) {
         let thickness = (0.11 * self.pitch).clamp(1.0, 4.2);
         let length = arrow[0].hypot(arrow[1]);
         if length < thickness {
@@ -118,7 +133,9 @@ impl ArrowScale {
     pub(super) fn cut(&self, vectors: &[PolarVector]) -> usize {
         let longest = self.longest_pm();
         let chosen = self.chosen(vectors).into_iter();
-        chosen.filter(|v| v.displacement[0].hypot(v.displacement[1]) > longest).count()
+        chosen
+            .filter(|v| v.displacement[0].hypot(v.displacement[1]) > longest)
+            .count()
     }
 }
 
@@ -170,7 +187,10 @@ mod tests {
     #[test]
     fn an_arrow_points_along_its_vector_and_has_its_length() {
         let corners = outline([10.0, 20.0], [6.0, 8.0], 1.0);
-        let (tip, tail) = (corners[3], [0, 1].map(|i| (corners[0][i] + corners[6][i]) / 2.0));
+        let (tip, tail) = (
+            corners[3],
+            [0, 1].map(|i| (corners[0][i] + corners[6][i]) / 2.0),
+        );
         assert!((tip[0] - 13.0).abs() < 1e-9 && (tip[1] - 24.0).abs() < 1e-9);
         assert!((tail[0] - 7.0).abs() < 1e-9 && (tail[1] - 16.0).abs() < 1e-9);
     }
@@ -194,6 +214,10 @@ mod tests {
         };
         let chosen = scale.chosen(&vectors);
         assert_eq!(chosen.len(), 400);
-        assert!(chosen.iter().all(|v| v.position.map(|p| p % 5.0) == [2.0, 2.0]));
+        assert!(
+            chosen
+                .iter()
+                .all(|v| v.position.map(|p| p % 5.0) == [2.0, 2.0])
+        );
     }
 }

@@ -70,7 +70,11 @@ impl Keys {
         if arrow_sets.is_empty() && fields.is_empty() {
             return;
         }
-        let wheel = if fields.is_empty() { Wheel::Grey } else { Wheel::Pale };
+        let wheel = if fields.is_empty() {
+            Wheel::Grey
+        } else {
+            Wheel::Pale
+        };
         self.entries.push(Key::Wheel(wheel));
         if !arrow_sets.is_empty() {
             self.entries.push(Key::Arrow);
@@ -79,7 +83,10 @@ impl Keys {
             self.entries.push(Key::Note(style.convention.clone()));
         }
         let flagged = |sets: &[&[PolarVector]]| {
-            sets.iter().flat_map(|vectors| vectors.iter()).filter(|v| v.flags != 0).count()
+            sets.iter()
+                .flat_map(|vectors| vectors.iter())
+                .filter(|v| v.flags != 0)
+                .count()
         };
         if flagged(arrow_sets) > 0 {
             self.entries.push(Key::HollowArrow);
@@ -89,12 +96,18 @@ impl Keys {
         }
         if self.arrows.thinning > 1 && !arrow_sets.is_empty() {
             let number = self.arrows.thinning * self.arrows.thinning;
-            self.entries.push(Key::Note(format!("1 in {number} vectors drawn")));
+            self.entries
+                .push(Key::Note(format!("1 in {number} vectors drawn")));
         }
-        let cut: usize = arrow_sets.iter().map(|vectors| self.arrows.cut(vectors)).sum();
+        let cut: usize = arrow_sets
+            .iter()
+            .map(|vectors| self.arrows.cut(vectors))
+            .sum();
         if cut > 0 {
             let longest = significant(self.arrows.longest_pm());
-            self.entries.push(Key::Note(format!("{cut} drawn short: longer than {longest} pm")));
+            self.entries.push(Key::Note(format!(
+                "{cut} drawn short: longer than {longest} pm"
+            )));
         }
     }
 
@@ -109,7 +122,8 @@ impl Keys {
     }
 
     fn add_bar(&mut self, panels: &[Panel]) {
-        let has_bar = |panel: &Panel| matches!(panel.layer, Layer::Scalar { .. } | Layer::Values(_));
+        let has_bar =
+            |panel: &Panel| matches!(panel.layer, Layer::Scalar { .. } | Layer::Values(_));
         if panels.iter().any(has_bar) {
             self.entries.push(Key::Bar);
         }
@@ -124,7 +138,10 @@ impl Keys {
 
     /// Height of all keys [px].
     pub(super) fn height(&self) -> f64 {
-        self.entries.iter().map(|key| self.key_height(key) + KEY_GAP).sum()
+        self.entries
+            .iter()
+            .map(|key| self.key_height(key) + KEY_GAP)
+            .sum()
     }
 
     /// Draws the keys below each other from the upper left `corner`.
@@ -140,7 +157,9 @@ impl Keys {
     fn key_height(&self, key: &Key) -> f64 {
         match key {
             Key::Wheel(_) => 2.0 * WHEEL_RADIUS + LABEL_SIZE + 8.0,
-            Key::Arrow | Key::HollowArrow | Key::GreyCell(_) | Key::EmptyCell(_) => LABEL_SIZE + 4.0,
+            Key::Arrow | Key::HollowArrow | Key::GreyCell(_) | Key::EmptyCell(_) => {
+                LABEL_SIZE + 4.0
+            }
             Key::A(_) | Key::B(_) => LABEL_SIZE,
             Key::Bar => self.bar.height(BAR_HEIGHT),
             Key::Note(text) => note_lines(text).len() as f64 * TICK_SIZE * LINE_SPACING,
@@ -205,12 +224,17 @@ impl Keys {
 
     fn draw_arrow(&self, canvas: &mut Canvas, [x, y]: [f64; 2], length: f64, flags: u32) {
         let paint = paint([1.0, 0.0], flags);
-        self.arrows.draw_at(canvas, [x + length / 2.0, y], [length, 0.0], &paint);
+        self.arrows
+            .draw_at(canvas, [x + length / 2.0, y], [length, 0.0], &paint);
     }
 }
 
 fn word(canvas: &mut Canvas, [x, middle]: [f64; 2], text: &str) {
-    canvas.text([x, middle + 0.36 * LABEL_SIZE], text, &TextStyle::new(LABEL_SIZE));
+    canvas.text(
+        [x, middle + 0.36 * LABEL_SIZE],
+        text,
+        &TextStyle::new(LABEL_SIZE),
+    );
 }
 
 fn note_lines(text: &str) -> Vec<String> {

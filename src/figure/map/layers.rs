@@ -32,7 +32,9 @@ pub(super) fn draw_layer(
     if let Some(image) = panel.image {
         let faint = !matches!(panel.layer, Layer::Nothing | Layer::Columns { .. });
         let opacity = if faint { FAINT_IMAGE } else { 1.0 };
-        draw_image(canvas, image, place, opacity, |image| grey_png(&image.data, style.stretch))?;
+        draw_image(canvas, image, place, opacity, |image| {
+            grey_png(&image.data, style.stretch)
+        })?;
     }
     let mut is_empty = false;
     match panel.layer {
@@ -73,7 +75,11 @@ fn draw_image(
 ) -> Result<()> {
     if image.data.is_empty() {
         let got = format!("{:?} pixels", image.data.dim());
-        return Err(Error::unmeasurable("draw an image", got, "at least one pixel"));
+        return Err(Error::unmeasurable(
+            "draw an image",
+            got,
+            "at least one pixel",
+        ));
     }
     let [height, width] = image.extent();
     let [dy, dx] = image.sampling;
@@ -129,7 +135,11 @@ fn draw_field(canvas: &mut Canvas, vectors: &[PolarVector], place: &Place, keys:
     let cell = Cell::of(&positions);
     for vector in &drawn {
         let relative = vector.displacement.map(|d| d / keys.arrows.radius_pm);
-        let colour = if vector.flags == 0 { Wheel::Pale.colour(relative) } else { NO_VALUE };
+        let colour = if vector.flags == 0 {
+            Wheel::Pale.colour(relative)
+        } else {
+            NO_VALUE
+        };
         cell.draw(canvas, place, vector.position, colour);
     }
     !drawn.is_empty()
@@ -149,9 +159,18 @@ fn draw_scalar(
         .zip(values.iter().copied())
         .filter(|(point, _)| point[0].is_finite() && point[1].is_finite())
         .collect();
-    let cell = Cell::of(&drawn.iter().map(|(point, _)| *point).collect::<Vec<Point>>());
+    let cell = Cell::of(
+        &drawn
+            .iter()
+            .map(|(point, _)| *point)
+            .collect::<Vec<Point>>(),
+    );
     for (point, value) in &drawn {
-        let colour = if value.is_finite() { keys.bar.colour(*value) } else { GRID };
+        let colour = if value.is_finite() {
+            keys.bar.colour(*value)
+        } else {
+            GRID
+        };
         cell.draw(canvas, place, *point, colour);
     }
     !drawn.is_empty()
@@ -180,19 +199,30 @@ impl Cell {
             })
             .collect();
         let angles = steps.iter().map(|step| 4.0 * step[1].atan2(step[0]));
-        let sum = angles.fold([0.0, 0.0], |sum, angle| [sum[0] + angle.cos(), sum[1] + angle.sin()]);
-        let angle = if steps.is_empty() { 0.0 } else { sum[1].atan2(sum[0]) / 4.0 };
-        Self([angle, angle + std::f64::consts::FRAC_PI_2].map(|direction| {
-            let edge = median_edge(&steps, direction);
-            let fallback = [direction.cos() * side, direction.sin() * side];
-            edge.unwrap_or(fallback).map(|length| length / 2.0)
-        }))
+        let sum = angles.fold([0.0, 0.0], |sum, angle| {
+            [sum[0] + angle.cos(), sum[1] + angle.sin()]
+        });
+        let angle = if steps.is_empty() {
+            0.0
+        } else {
+            sum[1].atan2(sum[0]) / 4.0
+        };
+        Self(
+            [angle, angle + std::f64::consts::FRAC_PI_2].map(|direction| {
+                let edge = median_edge(&steps, direction);
+                let fallback = [direction.cos() * side, direction.sin() * side];
+                edge.unwrap_or(fallback).map(|length| length / 2.0)
+            }),
+        )
     }
 
     fn draw(&self, canvas: &mut Canvas, place: &Place, centre: Point, colour: Rgb) {
         let Self([u, v]) = self;
         let corners = [[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]].map(|[p, q]| {
-            place.at([centre[0] + p * u[0] + q * v[0], centre[1] + p * u[1] + q * v[1]])
+            place.at([
+                centre[0] + p * u[0] + q * v[0],
+                centre[1] + p * u[1] + q * v[1],
+            ])
         });
         // The thin edge of the same colour closes the hairlines that antialiasing leaves between neighbours.
         let paint = Paint {

@@ -154,8 +154,13 @@ fn arrange(field: [f64; 2], count: usize, pitch: f64) -> (f64, usize) {
         best.0 = 0.0;
         for columns in 1..=count {
             let rows = count.div_ceil(columns);
-            let room = [SHARED[0] / columns as f64 - GAP, SHARED[1] / rows as f64 - GAP];
-            let scale = (room[0].max(1.0) / width).min(room[1].max(1.0) / height).min(single);
+            let room = [
+                SHARED[0] / columns as f64 - GAP,
+                SHARED[1] / rows as f64 - GAP,
+            ];
+            let scale = (room[0].max(1.0) / width)
+                .min(room[1].max(1.0) / height)
+                .min(single);
             // Later means wider: among equals, panels stand side by side.
             if scale >= best.0 {
                 best = (scale, columns);
@@ -221,7 +226,11 @@ fn field_of_view(panels: &[Panel]) -> [Point; 2] {
         }
     }
     let sound = (0..2).all(|axis| low[axis].is_finite() && low[axis] < high[axis]);
-    if sound { [low, high] } else { [[0.0; 2], [LONE_ROOM; 2]] }
+    if sound {
+        [low, high]
+    } else {
+        [[0.0; 2], [LONE_ROOM; 2]]
+    }
 }
 
 /// Room around a point that has no neighbour [Å]: about a perovskite cell.
@@ -247,7 +256,9 @@ mod tests {
 
     #[test]
     fn pitch_is_the_distance_of_neighbours() {
-        let points: Vec<Point> = (0..100).map(|i| [f64::from(i % 10) * 3.9, f64::from(i / 10) * 4.1]).collect();
+        let points: Vec<Point> = (0..100)
+            .map(|i| [f64::from(i % 10) * 3.9, f64::from(i / 10) * 4.1])
+            .collect();
         assert!((pitch(&points).unwrap() - 3.9).abs() < 1e-9);
         assert!(pitch(&points[..1]).is_none());
     }

@@ -220,7 +220,9 @@ fn wheel_radius(panels: &[Panel], style: &MapStyle) -> f64 {
         .map(|vector| vector.displacement[0].hypot(vector.displacement[1]))
         .collect();
     let usual = quantile(&magnitudes, 0.95).filter(|radius| *radius > 1e-6);
-    let asked = style.radius_pm.filter(|radius| *radius > 0.0 && radius.is_finite());
+    let asked = style
+        .radius_pm
+        .filter(|radius| *radius > 0.0 && radius.is_finite());
     asked.or(usual.map(round_up)).unwrap_or(1.0)
 }
 
@@ -236,7 +238,8 @@ mod tests {
             sigma: [f64::NAN; 2],
             flags,
         };
-        let mut vectors: Vec<PolarVector> = (0..=100).map(|i| vector(f64::from(i) * 0.35, 0)).collect();
+        let mut vectors: Vec<PolarVector> =
+            (0..=100).map(|i| vector(f64::from(i) * 0.35, 0)).collect();
         vectors.push(vector(9000.0, 4));
         let panel = Panel {
             title: String::new(),
