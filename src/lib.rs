@@ -29,6 +29,7 @@
 
 pub mod crystal;
 pub mod error;
+pub mod figure;
 pub mod image;
 pub mod neighbours;
 pub mod progress;
