@@ -17,7 +17,7 @@ pub(super) const A_COLOUR: Rgb = Rgb([0xff, 0x9a, 0x1f]);
 /// See [`A_COLOUR`].
 pub(super) const B_COLOUR: Rgb = Rgb([0x2f, 0xc4, 0xff]);
 /// Opacity of a micrograph that vectors or numbers lie on.
-const FAINT_IMAGE: f64 = 0.5;
+const FAINT_IMAGE: f64 = 0.25;
 /// A pixel drawn larger than this is shown as a square, not interpolated [px].
 const LARGE_PIXEL: f64 = 6.0;
 
