@@ -148,7 +148,8 @@ impl ColourScale {
     /// Colour of `fraction`, clamped to 0 to 1.
     #[must_use]
     pub fn colour(self, fraction: f64) -> Rgb {
-        let fraction = fraction.clamp(0.0, 1.0);
+        // `max` also turns what is no number into 0.
+        let fraction = fraction.max(0.0).min(1.0);
         let colour = match self {
             Self::Viridis => colorous::VIRIDIS.eval_continuous(fraction),
             Self::Magma => colorous::MAGMA.eval_continuous(fraction),

@@ -61,9 +61,7 @@ impl HeatMap {
         let bar = ColourBar {
             label: self.label.clone(),
             scale: self.scale,
-            limits: self
-                .limits
-                .unwrap_or_else(|| extremes(self.values.iter().copied())),
+            limits: ColourBar::limits(self.limits, || extremes(self.values.iter().copied())),
         };
         let layout = Layout::new(self);
         let width = layout.frame.right() + 28.0 + ColourBar::WIDTH + MARGIN;

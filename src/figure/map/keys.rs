@@ -52,7 +52,7 @@ impl Keys {
         let bar = ColourBar {
             label: style.scalar_label.clone(),
             scale: style.scalar_scale,
-            limits: style.scalar_limits.unwrap_or_else(|| scalar_limits(panels)),
+            limits: ColourBar::limits(style.scalar_limits, || scalar_limits(panels)),
         };
         let mut keys = Self {
             arrows,
