@@ -145,11 +145,14 @@ pub enum ColourScale {
 }
 
 impl ColourScale {
-    /// Colour of `fraction`, clamped to 0 to 1.
+    /// Colour of `fraction`, clamped to 0 to 1; NaN counts as 0.
     #[must_use]
     pub fn colour(self, fraction: f64) -> Rgb {
-        // `max` also turns what is no number into 0.
-        let fraction = fraction.max(0.0).min(1.0);
+        let fraction = if fraction.is_nan() {
+            0.0
+        } else {
+            fraction.clamp(0.0, 1.0)
+        };
         let colour = match self {
             Self::Viridis => colorous::VIRIDIS.eval_continuous(fraction),
             Self::Magma => colorous::MAGMA.eval_continuous(fraction),
