@@ -21,9 +21,9 @@ pub const GRID: Rgb = Rgb([0xe2, 0xe5, 0xe9]);
 pub const PAPER: Rgb = Rgb([0xff, 0xff, 0xff]);
 /// Vectors and cells that are flagged or have no value.
 pub const NO_VALUE: Rgb = Rgb([0x9a, 0xa1, 0xa9]);
-/// Text and scale bars on micrographs.
+/// Light text on coloured cells; not quite [`PAPER`], which a dark page turns around.
 pub const WHITE: Rgb = Rgb([0xff, 0xff, 0xfe]);
-/// The edge around them.
+/// Dark text on coloured cells, and edges on micrographs; not [`INK`], which a dark page turns around.
 pub const BLACK: Rgb = Rgb([0, 0, 0]);
 
 /// Colours of series, in order of use.

@@ -10,6 +10,11 @@
 //! The module knows neither columns nor networks: it takes images, polar vectors, points and numbers. The same input gives the
 //! same bytes.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "units stand in brackets: [px], [pm]"
+)]
+
 mod axes;
 pub mod canvas;
 pub mod colour;
