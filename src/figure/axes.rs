@@ -192,7 +192,7 @@ impl PlotGrid {
             // The last tick label of an x axis may stand out by half its width: 10 px.
             size: [
                 columns as f64 * pitch[0] - GAP + 10.0,
-                rows as f64 * pitch[1],
+                rows as f64 * pitch[1] - GAP / 2.0,
             ],
         }
     }

@@ -21,9 +21,9 @@ pub const GRID: Rgb = Rgb([0xe2, 0xe5, 0xe9]);
 pub const PAPER: Rgb = Rgb([0xff, 0xff, 0xff]);
 /// Vectors and cells that are flagged or have no value.
 pub const NO_VALUE: Rgb = Rgb([0x9a, 0xa1, 0xa9]);
-/// Text and scale bars on micrographs.
+/// Light text on coloured cells; not quite [`PAPER`], which a dark page turns around.
 pub const WHITE: Rgb = Rgb([0xff, 0xff, 0xfe]);
-/// The edge around them.
+/// Dark text on coloured cells, and edges on micrographs; not [`INK`], which a dark page turns around.
 pub const BLACK: Rgb = Rgb([0, 0, 0]);
 
 /// Colours of series, in order of use.
@@ -145,10 +145,14 @@ pub enum ColourScale {
 }
 
 impl ColourScale {
-    /// Colour of `fraction`, clamped to 0 to 1.
+    /// Colour of `fraction`, clamped to 0 to 1; NaN counts as 0.
     #[must_use]
     pub fn colour(self, fraction: f64) -> Rgb {
-        let fraction = fraction.clamp(0.0, 1.0);
+        let fraction = if fraction.is_nan() {
+            0.0
+        } else {
+            fraction.clamp(0.0, 1.0)
+        };
         let colour = match self {
             Self::Viridis => colorous::VIRIDIS.eval_continuous(fraction),
             Self::Magma => colorous::MAGMA.eval_continuous(fraction),

@@ -39,7 +39,8 @@ pub fn wrap(text: &str, size: f64, weight: Weight, width: f64) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();
-        for word in paragraph.split_whitespace() {
+        // Not `split_whitespace`: a no-break space keeps number and unit together.
+        for word in paragraph.split(' ').filter(|word| !word.is_empty()) {
             let longer = if line.is_empty() {
                 word.to_owned()
             } else {

@@ -61,14 +61,14 @@ impl HeatMap {
         let bar = ColourBar {
             label: self.label.clone(),
             scale: self.scale,
-            limits: self
-                .limits
-                .unwrap_or_else(|| extremes(self.values.iter().copied())),
+            limits: ColourBar::limits(self.limits, || extremes(self.values.iter().copied())),
         };
         let layout = Layout::new(self);
         let width = layout.frame.right() + 28.0 + ColourBar::WIDTH + MARGIN;
-        let least = layout.frame.y + 150.0;
-        let mut canvas = Canvas::new(width, layout.frame.bottom().max(least) + MARGIN);
+        // The bar with its label is as high as the cells, within reason.
+        let bar_height = (layout.frame.height - bar.height(0.0)).clamp(90.0, 260.0);
+        let bottom = layout.frame.y + bar.height(bar_height).max(layout.frame.height);
+        let mut canvas = Canvas::new(width, bottom + MARGIN);
         draw_heading(&mut canvas, &self.title, width);
         self.draw_names(&mut canvas, &layout);
         for ((row, column), &value) in self.values.indexed_iter() {
@@ -81,7 +81,7 @@ impl HeatMap {
             );
         }
         let corner = [layout.frame.right() + 28.0, layout.frame.y];
-        bar.draw(&mut canvas, corner, layout.frame.height.clamp(110.0, 300.0))?;
+        bar.draw(&mut canvas, corner, bar_height)?;
         Ok(canvas.into_figure(&self.title))
     }
 

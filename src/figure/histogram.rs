@@ -28,9 +28,9 @@ pub struct Histogram {
 /// Width and height of the data region [px].
 const SIZE: [f64; 2] = [320.0, 215.0];
 /// Room for two lines of numbers below a panel [px].
-const NOTES: f64 = 2.0 * LABEL_SIZE * LINE_SPACING;
+const NOTES: f64 = 2.0 * LABEL_SIZE * LINE_SPACING + 4.0;
 /// Fewest and most bins.
-const BINS: [f64; 2] = [8.0, 80.0];
+const BINS: [f64; 2] = [12.0, 80.0];
 /// Values farther from the median than this many spreads are counted, not drawn.
 const REACH: f64 = 8.0;
 
@@ -213,7 +213,7 @@ fn draw_summary(canvas: &mut Canvas, panel: &Histogram, bins: &Bins, plot: &Plot
     } else {
         String::new()
     };
-    let y = frame.bottom() + Plot::bottom_margin(&plot.x, frame.width) + LABEL_SIZE;
+    let y = frame.bottom() + Plot::bottom_margin(&plot.x, frame.width) + LABEL_SIZE + 4.0;
     let style = TextStyle {
         colour: INK,
         ..TextStyle::bold(LABEL_SIZE)

@@ -25,6 +25,12 @@ impl ColourBar {
     /// Room for the bar, its values and its label [px].
     pub(super) const WIDTH: f64 = 118.0;
 
+    /// Ends of a bar: as asked, or as found where nothing sensible was asked.
+    pub(super) fn limits(asked: Option<[f64; 2]>, found: impl FnOnce() -> [f64; 2]) -> [f64; 2] {
+        let sensible = |[low, high]: &[f64; 2]| low < high && (high - low).is_finite();
+        asked.filter(sensible).unwrap_or_else(found)
+    }
+
     /// Colour of a value; values beyond the ends have the ends' colours.
     pub(super) fn colour(&self, value: f64) -> Rgb {
         let [low, high] = self.limits;

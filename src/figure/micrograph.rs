@@ -1,6 +1,9 @@
 //! Images as PNG: grey with a percentile stretch, or through a colour scale.
 
-use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
+use image::{
+    ExtendedColorType, ImageEncoder,
+    codecs::png::{CompressionType, FilterType, PngEncoder},
+};
 use ndarray::{Array2, ArrayView2, s};
 
 use super::colour::ColourScale;
@@ -82,8 +85,9 @@ pub(super) fn encode(
     (rows, cols): (usize, usize),
     colour: ExtendedColorType,
 ) -> Result<Vec<u8>> {
+    // Level 2 takes a third of the time of level 6 and 15 % more room (3500 × 3000 pixels of noise and arrows).
     let mut png = Vec::new();
-    PngEncoder::new(&mut png)
+    PngEncoder::new_with_quality(&mut png, CompressionType::Level(2), FilterType::Adaptive)
         .write_image(bytes, cols as u32, rows as u32, colour)
         .map_err(Error::compute("encode a picture of a figure"))?;
     Ok(png)
@@ -98,8 +102,9 @@ mod tests {
         let data = Array2::from_shape_fn((2800, 700), |(r, c)| (r + 2 * c) as f32);
         let small = reduced(data.view());
         assert_eq!(small.dim(), (1400, 350));
-        // Sums of integers below 2^24 are exact in f32; the mean over blocks of four is too.
-        assert!((small.mean().unwrap() - data.mean().unwrap()).abs() < 1e-2);
+        // Blocks of four small integers have an exact mean in f32, and integers below 2^53 an exact sum in f64.
+        let mean = |data: &Array2<f32>| data.mapv(f64::from).mean().unwrap();
+        assert_eq!(mean(&small), mean(&data));
         assert_eq!(reduced(Array2::zeros((1401, 3)).view()).dim(), (701, 2));
     }
 

@@ -10,6 +10,11 @@
 //! The module knows neither columns nor networks: it takes images, polar vectors, points and numbers. The same input gives the
 //! same bytes.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "units stand in brackets: [px], [pm]"
+)]
+
 mod axes;
 pub mod canvas;
 pub mod colour;
@@ -67,7 +72,13 @@ impl Figure {
         };
         let transform = tiny_skia::Transform::from_scale(scale as f32, scale as f32);
         resvg::render(&tree, transform, &mut pixels.as_mut());
-        pixels.encode_png().map_err(Error::compute("write a PNG"))
+        // The ground is opaque, so that colours are not premultiplied and alpha can go.
+        let colours = pixels.pixels().iter();
+        let bytes: Vec<u8> = colours
+            .flat_map(|p| [p.red(), p.green(), p.blue()])
+            .collect();
+        let shape = (height as usize, width as usize);
+        micrograph::encode(&bytes, shape, image::ExtendedColorType::Rgb8)
     }
 
     /// The drawing with the word SMOKE across its upper right corner: made by a run that only tests the machinery.
@@ -75,7 +86,7 @@ impl Figure {
     pub fn marked_smoke(mut self) -> Self {
         let end = self.svg.rfind("</svg>").unwrap_or(self.svg.len());
         let mark = format!(
-            "<text x=\"{}\" y=\"17\" font-size=\"14\" font-weight=\"bold\" fill=\"{}\" text-anchor=\"end\">SMOKE</text>\n",
+            "<text x=\"{}\" y=\"12\" font-size=\"11\" font-weight=\"bold\" fill=\"{}\" text-anchor=\"end\">SMOKE</text>\n",
             self.width - 10.0,
             colour::PALETTE[1].hex()
         );

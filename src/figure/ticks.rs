@@ -100,10 +100,12 @@ pub(super) fn round_down(value: f64) -> f64 {
     step.unwrap_or(&1.0) * decade
 }
 
-/// The smallest of 1, 1.5, 2, 2.5, 3, 4, 5, 6, 8 × 10ⁿ that is at least `value`, which is positive.
+/// The smallest of 1, 1.2, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8 × 10ⁿ that is at least `value`, which is positive.
 pub(super) fn round_up(value: f64) -> f64 {
     let decade = 10f64.powf(value.log10().floor());
-    let steps = [1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0];
+    let steps = [
+        1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0,
+    ];
     let step = steps
         .iter()
         .find(|step| *step * decade >= value * (1.0 - 1e-9));

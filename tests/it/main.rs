@@ -1,6 +1,3 @@
-//! Integration tests, one binary.
+//! Integration tests.
 
-mod floors;
-mod multislice;
-mod network;
-mod storage;
+mod figure;

@@ -14,6 +14,8 @@ const LEAST_PITCH: f64 = 9.0;
 const LENGTH: f64 = 0.92;
 /// Arrows longer than this many wheel radii are cut there.
 const LONGEST: f64 = 1.5;
+/// Arrows farther apart than this have an edge, which would darken smaller ones [px].
+const EDGED_PITCH: f64 = 24.0;
 /// Distance assumed around a lone arrow [Å].
 const LONE_PITCH: f64 = 4.0;
 
@@ -99,12 +101,27 @@ impl ArrowScale {
         let pixels = self.factor * place.scale / PM_PER_ANGSTROM;
         let cut = (LONGEST / fraction).min(1.0);
         let arrow = vector.displacement.map(|d| d * pixels * cut);
-        self.draw_at(
-            canvas,
-            place.at(vector.position),
-            arrow,
-            &paint(relative, vector.flags),
-        );
+        let paint = self.paint(relative, vector.flags);
+        self.draw_at(canvas, place.at(vector.position), arrow, &paint);
+    }
+
+    /// Colour by direction, with a fine edge where there is room for one; hollow and grey for flagged vectors.
+    pub(super) fn paint(&self, relative: [f64; 2], flags: u32) -> Paint {
+        if flags != 0 {
+            return Paint {
+                fill: Some(PAPER),
+                ..Paint::stroke(NO_VALUE, 1.0)
+            };
+        }
+        let plain = Paint::fill(Wheel::Grey.colour(relative));
+        if self.pitch < EDGED_PITCH {
+            return plain;
+        }
+        Paint {
+            stroke: Some(INK),
+            width: 0.35,
+            ..plain
+        }
     }
 
     /// Draws an arrow given by its middle and its extent [px].
@@ -115,7 +132,7 @@ impl ArrowScale {
         arrow: [f64; 2],
         paint: &Paint,
     ) {
-        let thickness = (0.11 * self.pitch).clamp(1.0, 4.2);
+        let thickness = (0.12 * self.pitch).clamp(1.8, 4.2);
         let length = arrow[0].hypot(arrow[1]);
         if length < thickness {
             canvas.circle(middle, thickness / 2.0, paint);
@@ -139,26 +156,11 @@ impl ArrowScale {
     }
 }
 
-/// Colour by direction; hollow and grey for flagged vectors.
-pub(super) fn paint(relative: [f64; 2], flags: u32) -> Paint {
-    if flags != 0 {
-        return Paint {
-            fill: Some(PAPER),
-            ..Paint::stroke(NO_VALUE, 1.0)
-        };
-    }
-    Paint {
-        stroke: Some(INK),
-        width: 0.35,
-        ..Paint::fill(Wheel::Grey.colour(relative))
-    }
-}
-
 /// Seven corners of an arrow, from the tail around the tip.
 fn outline(middle: [f64; 2], arrow: [f64; 2], thickness: f64) -> Vec<[f64; 2]> {
     let length = arrow[0].hypot(arrow[1]);
     let along = [arrow[0] / length, arrow[1] / length];
-    let head = (3.0 * thickness).min(0.55 * length);
+    let head = (2.9 * thickness).min(0.52 * length);
     let half_head = 0.55 * head;
     let half_shaft = (thickness / 2.0).min(0.45 * half_head);
     let (tail, neck, tip) = (-length / 2.0, length / 2.0 - head, length / 2.0);

@@ -1,9 +1,9 @@
 //! The column of keys beside the panels: wheel, arrow, colour bar, signs.
 
-use super::arrows::{ArrowScale, paint};
+use super::arrows::ArrowScale;
 use super::layers::{draw_a, draw_b};
 use super::layout::{KEYS_WIDTH, Layout};
-use super::{Layer, MapStyle, Panel, wheel_radius};
+use super::{Layer, MapStyle, Panel, drawable, wheel_radius};
 use crate::crystal::polarization::PolarVector;
 use crate::error::Result;
 use crate::figure::axes::{LABEL_SIZE, TICK_SIZE};
@@ -20,7 +20,7 @@ const WHEEL_RADIUS: f64 = 52.0;
 /// Height of the colour bar [px].
 const BAR_HEIGHT: f64 = 170.0;
 /// Longest arrow in the key [px].
-const LONGEST_SAMPLE: f64 = 48.0;
+const LONGEST_SAMPLE: f64 = 70.0;
 /// Room between keys [px].
 const KEY_GAP: f64 = 16.0;
 
@@ -52,7 +52,7 @@ impl Keys {
         let bar = ColourBar {
             label: style.scalar_label.clone(),
             scale: style.scalar_scale,
-            limits: style.scalar_limits.unwrap_or_else(|| scalar_limits(panels)),
+            limits: ColourBar::limits(style.scalar_limits, || scalar_limits(panels)),
         };
         let mut keys = Self {
             arrows,
@@ -67,7 +67,8 @@ impl Keys {
 
     fn add_vectors(&mut self, panels: &[Panel], style: &MapStyle, arrow_sets: &[&[PolarVector]]) {
         let fields: Vec<&[PolarVector]> = panels.iter().filter_map(field_of).collect();
-        if arrow_sets.is_empty() && fields.is_empty() {
+        let mut all = arrow_sets.iter().chain(&fields).flat_map(|set| set.iter());
+        if !all.any(drawable) {
             return;
         }
         let wheel = if fields.is_empty() {
@@ -78,6 +79,9 @@ impl Keys {
         self.entries.push(Key::Wheel(wheel));
         if !arrow_sets.is_empty() {
             self.entries.push(Key::Arrow);
+            let factor = significant(self.arrows.factor);
+            self.entries
+                .push(Key::Note(format!("arrows drawn ×{factor}")));
         }
         if !style.convention.is_empty() {
             self.entries.push(Key::Note(style.convention.clone()));
@@ -106,7 +110,7 @@ impl Keys {
         if cut > 0 {
             let longest = significant(self.arrows.longest_pm());
             self.entries.push(Key::Note(format!(
-                "{cut} drawn short: longer than {longest} pm"
+                "{cut} drawn short: longer than {longest}\u{a0}pm"
             )));
         }
     }
@@ -177,8 +181,7 @@ impl Keys {
             Key::Arrow => {
                 let (length, magnitude) = self.sample_arrow();
                 self.draw_arrow(canvas, [x, middle], length, 0);
-                let (pm, factor) = (significant(magnitude), significant(self.arrows.factor));
-                let text = format!("{pm} pm (arrows ×{factor})");
+                let text = format!("{} pm", significant(magnitude));
                 word(canvas, [x + length + 8.0, middle], &text);
             }
             Key::HollowArrow => {
@@ -223,7 +226,7 @@ impl Keys {
     }
 
     fn draw_arrow(&self, canvas: &mut Canvas, [x, y]: [f64; 2], length: f64, flags: u32) {
-        let paint = paint([1.0, 0.0], flags);
+        let paint = self.arrows.paint([1.0, 0.0], flags);
         self.arrows
             .draw_at(canvas, [x + length / 2.0, y], [length, 0.0], &paint);
     }

@@ -7,7 +7,7 @@ use crate::crystal::polarization::{Point, PolarVector};
 use crate::error::{Error, Result};
 use crate::figure::axes::{LABEL_SIZE, draw_nothing};
 use crate::figure::canvas::{Anchor, Canvas, Frame, Paint, TextStyle};
-use crate::figure::colour::{GRID, INK, NO_VALUE, Rgb, Wheel};
+use crate::figure::colour::{BLACK, GRID, INK, NO_VALUE, Rgb, Wheel};
 use crate::figure::micrograph::{coloured_png, grey_png};
 use crate::image::Image;
 use crate::neighbours::Neighbours;
@@ -17,7 +17,7 @@ pub(super) const A_COLOUR: Rgb = Rgb([0xff, 0x9a, 0x1f]);
 /// See [`A_COLOUR`].
 pub(super) const B_COLOUR: Rgb = Rgb([0x2f, 0xc4, 0xff]);
 /// Opacity of a micrograph that vectors or numbers lie on.
-const FAINT_IMAGE: f64 = 0.5;
+const FAINT_IMAGE: f64 = 0.25;
 /// A pixel drawn larger than this is shown as a square, not interpolated [px].
 const LARGE_PIXEL: f64 = 6.0;
 
@@ -114,14 +114,14 @@ fn marker_radius(points: &[Point], place: &Place) -> f64 {
 /// The sign of an A column: a ring with a dark edge, which leaves the column visible.
 pub(super) fn draw_a(canvas: &mut Canvas, at: [f64; 2], radius: f64) {
     let width = (0.42 * radius).max(0.8);
-    canvas.circle(at, radius, &Paint::stroke(INK, width + 0.9));
+    canvas.circle(at, radius, &Paint::stroke(BLACK, width + 0.9));
     canvas.circle(at, radius, &Paint::stroke(A_COLOUR, width));
 }
 
 /// The sign of a B column: a dot with a dark edge.
 pub(super) fn draw_b(canvas: &mut Canvas, at: [f64; 2], radius: f64) {
     let paint = Paint {
-        stroke: Some(INK),
+        stroke: Some(BLACK),
         width: 0.5,
         ..Paint::fill(B_COLOUR)
     };

@@ -8,15 +8,18 @@ use crate::figure::font::{Weight, wrap};
 use crate::neighbours::Neighbours;
 
 /// Side of the square with the area of a single panel [px].
-const SINGLE_SIDE: f64 = 600.0;
+const SINGLE_SIDE: f64 = 540.0;
 /// Longest side of a panel [px].
-const LONGEST_SIDE: f64 = 1000.0;
+const LONGEST_SIDE: f64 = 900.0;
 /// Width and height that several panels share [px].
-const SHARED: [f64; 2] = [1080.0, 900.0];
-/// Distance of neighbouring cells below which panels are enlarged [px] …
-const COMFORTABLE_PITCH: f64 = 10.0;
+const SHARED: [f64; 2] = [840.0, 760.0];
+/// Panels are enlarged until their signs stand so far apart [px]: arrows, columns, cells …
+const COMFORTABLE_PITCH: [f64; 3] = [13.0, 8.0, 3.0];
 /// … by at most this factor.
 const LARGEST_ENLARGEMENT: f64 = 1.6;
+/// Side by side compares best: more columns are chosen as long as they keep this part of the
+/// greatest worth.
+const WIDER: f64 = 0.7;
 /// Least width of a column of panels, for their titles [px].
 const LEAST_WIDTH: f64 = 130.0;
 /// Width of the column of keys [px].
@@ -62,8 +65,8 @@ impl Layout {
     pub(super) fn new(heading: &str, panels: &[Panel]) -> Self {
         let [low, high] = field_of_view(panels);
         let field = [high[0] - low[0], high[1] - low[1]];
-        let pitch = panels.iter().filter_map(|panel| pitch(&positions(panel)));
-        let (scale, columns) = arrange(field, panels.len(), pitch.fold(f64::INFINITY, f64::min));
+        let wanted = panels.iter().filter_map(comfortable_scale);
+        let (scale, columns) = arrange(field, panels.len(), wanted.fold(0.0, f64::max));
         let mut layout = Self {
             origin: low,
             field,
@@ -144,31 +147,46 @@ impl Layout {
     }
 }
 
-/// Scale [px/Å] and number of columns that show `count` panels of `field` [Å] largest; `pitch` is the distance of
-/// neighbouring cells [Å].
-fn arrange(field: [f64; 2], count: usize, pitch: f64) -> (f64, usize) {
+/// Scale [px/Å] and number of columns that show `count` panels of `field` [Å] largest, and near the `wanted` scale.
+fn arrange(field: [f64; 2], count: usize, wanted: f64) -> (f64, usize) {
     let [width, height] = field;
     let single = (SINGLE_SIDE / (width * height).sqrt()).min(LONGEST_SIDE / width.max(height));
-    let mut best = (single, 1);
-    if count > 1 {
-        best.0 = 0.0;
-        for columns in 1..=count {
-            let rows = count.div_ceil(columns);
-            let room = [
-                SHARED[0] / columns as f64 - GAP,
-                SHARED[1] / rows as f64 - GAP,
-            ];
-            let scale = (room[0].max(1.0) / width)
-                .min(room[1].max(1.0) / height)
-                .min(single);
-            // Later means wider: among equals, panels stand side by side.
-            if scale >= best.0 {
-                best = (scale, columns);
-            }
-        }
-    }
-    let enlargement = (COMFORTABLE_PITCH / (pitch * best.0)).clamp(1.0, LARGEST_ENLARGEMENT);
-    (best.0 * enlargement, best.1)
+    let scale = |columns: usize| {
+        let rows = count.div_ceil(columns);
+        let room = [
+            SHARED[0] / columns as f64 - GAP,
+            SHARED[1] / rows as f64 - GAP,
+        ];
+        single
+            .min(room[0].max(1.0) / width)
+            .min(room[1].max(1.0) / height)
+    };
+    // What counts is the size of the panels, and that no row stays half empty.
+    let worth = |columns: usize| {
+        let places = count.div_ceil(columns) * columns;
+        scale(columns) * count as f64 / places as f64
+    };
+    let best = (1..=count).map(worth).fold(0.0, f64::max);
+    let columns = (1..=count)
+        .rev()
+        .find(|&columns| worth(columns) >= WIDER * best)
+        .filter(|_| count > 1)
+        .unwrap_or(1);
+    let scale = if count > 1 { scale(columns) } else { single };
+    let enlargement = (wanted / scale).clamp(1.0, LARGEST_ENLARGEMENT);
+    (scale * enlargement, columns)
+}
+
+/// Scale at which the signs of a panel are easily told apart [px/Å]; `None` if it has none.
+fn comfortable_scale(panel: &Panel) -> Option<f64> {
+    let [arrows, columns, cells] = COMFORTABLE_PITCH;
+    let comfortable = match panel.layer {
+        Layer::Nothing | Layer::Values(_) => return None,
+        Layer::Arrows(_) => arrows,
+        Layer::Columns { .. } => columns,
+        Layer::Field(_) | Layer::Scalar { .. } => cells,
+    };
+    Some(comfortable / pitch(&positions(panel))?)
 }
 
 /// Positions that a panel draws [Å].
@@ -221,7 +239,7 @@ fn field_of_view(panels: &[Panel]) -> [Point; 2] {
         }
         if panel.image.is_none() && layer.is_none() {
             let points = positions(panel);
-            let room = 0.6 * pitch(&points).unwrap_or(LONE_ROOM);
+            let room = pitch(&points).map_or(LONE_ROOM, |pitch| 0.6 * pitch);
             points.into_iter().for_each(|point| include(point, room));
         }
     }
@@ -233,8 +251,8 @@ fn field_of_view(panels: &[Panel]) -> [Point; 2] {
     }
 }
 
-/// Room around a point that has no neighbour [Å]: about a perovskite cell.
-const LONE_ROOM: f64 = 4.0;
+/// Room around a point that has no neighbour [Å]: three perovskite cells.
+const LONE_ROOM: f64 = 12.0;
 
 #[cfg(test)]
 mod tests {
@@ -242,16 +260,16 @@ mod tests {
 
     #[test]
     fn elongated_panels_are_stacked_and_square_ones_stand_side_by_side() {
-        assert_eq!(arrange([100.0, 100.0], 3, 4.0).1, 3);
-        assert_eq!(arrange([500.0, 80.0], 3, 4.0).1, 1);
-        assert_eq!(arrange([80.0, 500.0], 3, 4.0).1, 3);
+        assert_eq!(arrange([100.0, 100.0], 3, 0.0).1, 3);
+        assert_eq!(arrange([500.0, 80.0], 3, 0.0).1, 1);
+        assert_eq!(arrange([80.0, 500.0], 3, 0.0).1, 3);
     }
 
     #[test]
     fn dense_maps_are_enlarged() {
-        let sparse = arrange([280.0, 280.0], 1, 28.0).0;
-        let dense = arrange([280.0, 280.0], 1, 4.0).0;
-        assert!(dense * 4.0 >= COMFORTABLE_PITCH && dense > sparse);
+        let sparse = arrange([280.0, 280.0], 1, 1.0).0;
+        let dense = arrange([280.0, 280.0], 1, 2.5).0;
+        assert!(dense == 2.5 && dense > sparse);
     }
 
     #[test]

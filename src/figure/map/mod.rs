@@ -246,9 +246,9 @@ mod tests {
             image: None,
             layer: Layer::Arrows(&vectors),
         };
-        // The 95th percentile is 33.25 pm; the next round number is 40.
+        // The 95th percentile is 33.25 pm; the next round number is 35.
         let mut style = MapStyle::default();
-        assert_eq!(wheel_radius(std::slice::from_ref(&panel), &style), 40.0);
+        assert_eq!(wheel_radius(std::slice::from_ref(&panel), &style), 35.0);
         style.radius_pm = Some(33.4);
         assert_eq!(wheel_radius(&[panel], &style), 33.4);
         assert_eq!(wheel_radius(&[], &MapStyle::default()), 1.0);
