@@ -1,3 +1,7 @@
-//! Integration tests.
+//! Integration tests, one binary.
 
 mod figure;
+mod floors;
+mod multislice;
+mod network;
+mod storage;
