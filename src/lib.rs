@@ -31,6 +31,7 @@ pub mod acquisition;
 pub mod column;
 pub mod crystal;
 pub mod error;
+pub mod experiment;
 pub mod figure;
 pub mod image;
 pub mod multislice;
