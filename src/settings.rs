@@ -189,6 +189,7 @@ impl Source {
     /// The error for a value that parses but is not acceptable; `key` is dotted.
     #[must_use]
     pub fn wrong(&self, key: &str, got: impl Display, allowed: impl Into<String>) -> Error {
+        let key = &self.key(key);
         let line = self
             .line_of(key)
             .map_or_else(String::new, |line| format!("{line}: "));

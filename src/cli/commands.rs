@@ -8,10 +8,10 @@ use ferrostem::settings::Source;
 use ferrostem::simulation::{self, Outcome, SimulationSettings};
 use ferrostem::storage;
 
-use super::{Command, Done, Shared, Variation};
+use super::{Command, Shared, Variation};
 
 /// Runs a command.
-pub(crate) fn run(command: Command, shared: &Shared) -> Result<Done> {
+pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
     let reporter = &shared.reporter();
     let force = shared.force;
     match command {
@@ -100,7 +100,7 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<Done> {
         Command::Check { file, variation } => check(&file, &variation)?,
         Command::Info { file } => print!("{}", storage::info::describe(&file)?),
     }
-    Ok(Done::Well)
+    Ok(())
 }
 
 /// Validates a settings file of any kind and prints what it resolves to.

@@ -1,6 +1,6 @@
 //! The commands: arguments in, library calls, exit codes out. No physics here.
 //!
-//! Exit codes: 0 done; 1 it ran, but something asked for was not met; 2 it could not run; 130 interrupted.
+//! Exit codes: 0 done; 2 it could not run; 130 interrupted. 1 is kept for work that ran but fell short of what was asked.
 
 mod commands;
 
@@ -190,20 +190,11 @@ enum Command {
     },
 }
 
-/// What a command that ran came to.
-pub(crate) enum Done {
-    /// All that was asked for.
-    Well,
-    /// It ran, but something asked for was not met; the reason was told.
-    Short,
-}
-
 /// Reads the command line, runs the command, returns its exit code.
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     match start(&cli).and_then(|()| commands::run(cli.command, &cli.shared)) {
-        Ok(Done::Well) => ExitCode::SUCCESS,
-        Ok(Done::Short) => ExitCode::from(1),
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)

@@ -1,7 +1,9 @@
 //! Integration tests, one binary.
 
+mod commands;
 mod figure;
 mod floors;
 mod multislice;
 mod network;
+mod settings;
 mod storage;

@@ -7,13 +7,13 @@ use std::sync::LazyLock;
 use ferrostem::crystal::polarization::PolarVector;
 use ferrostem::image::Image;
 use ferrostem::network::{
-    Mode, ModelSettings, Recipe, Regressor, Samples, Split, SplitSettings, SubimageSettings,
-    Trained, TrainingSettings, cut_at, grid_centres, labels_between, split_by_position,
-    standardized, train,
+    Mode, ModelSettings, Recipe, Regressor, Samples, SplitSettings, SubimageSettings, Trained,
+    TrainingSettings, cut_at, grid_centres, labels_between, split_by_position, standardized, train,
 };
 use ferrostem::progress::Reporter;
 use ferrostem::provenance::Provenance;
 use ferrostem::rng::{Rng, stream};
+use ferrostem::storage::dataset::Split;
 use ndarray::{Array2, Array4, Axis, concatenate, s};
 
 /// Lattice parameter [Å].

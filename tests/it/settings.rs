@@ -1,0 +1,119 @@
+//! Bad settings as data: each file of `tests/configs/bad/` holds its expected message after `#^`, below the line it concerns.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+
+/// The program, quiet, in a folder.
+pub(crate) fn ferrostem(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ferrostem"));
+    command.current_dir(folder).arg("--quiet");
+    command
+}
+
+/// What a command that must fail with exit code 2 writes to standard error.
+pub(crate) fn refusal(command: &mut Command) -> String {
+    let output = command.assert().code(2).get_output().clone();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        message.starts_with("error: ")
+            || message.starts_with("\u{1b}")
+            || message.contains("error:"),
+        "{message}"
+    );
+    assert!(!message.contains("panicked"), "{message}");
+    message
+}
+
+pub(crate) fn configs(folder: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<PathBuf> = fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_bad_setting_is_refused_with_its_line_and_what_is_allowed() {
+    let files = configs("tests/configs/bad");
+    assert!(files.len() >= 15);
+    let here = tempfile::tempdir().unwrap();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let first = lines
+            .iter()
+            .position(|line| line.starts_with("#^ "))
+            .unwrap();
+        let expected: Vec<&str> = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("#^ "))
+            .collect();
+        for command in [["check"].as_slice(), &["simulate", "-o", "image.hspy"]] {
+            let message = refusal(
+                ferrostem(here.path())
+                    .arg(command[0])
+                    .arg(&file)
+                    .args(&command[1..]),
+            );
+            for part in &expected {
+                assert!(
+                    message.contains(part),
+                    "{}: expected `{part}` in\n{message}",
+                    file.display()
+                );
+            }
+            // Ours say `file:line:`, the parser's `line N`.
+            let place = [format!(":{first}:"), format!("line {first},")];
+            assert!(
+                place.iter().any(|p| message.contains(p)),
+                "{}: line {first} in\n{message}",
+                file.display()
+            );
+        }
+    }
+    assert_eq!(
+        fs::read_dir(here.path()).unwrap().count(),
+        0,
+        "a refused command leaves nothing"
+    );
+}
+
+#[test]
+fn every_shipped_simulation_is_checked_whole() {
+    let here = tempfile::tempdir().unwrap();
+    for folder in ["simulations", "tests/configs/good", "experiments"] {
+        for file in configs(folder) {
+            ferrostem(here.path())
+                .arg("check")
+                .arg(&file)
+                .assert()
+                .success();
+        }
+    }
+}
+
+#[test]
+fn an_override_is_checked_like_the_file() {
+    let here = tempfile::tempdir().unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/good/simulation.toml");
+    let check = |set: &str| {
+        refusal(
+            ferrostem(here.path())
+                .arg("check")
+                .arg(&file)
+                .args(["--set", set]),
+        )
+    };
+    assert!(check("probe.energy_kev=300000").contains("probe.energy_kev: got 300000"));
+    assert!(check("probe.nonsense=1").contains("unknown field `nonsense`"));
+    assert!(check("probe.energy_kev").contains("key=value"));
+    assert!(check("seed.deeper=1").contains("below a section"));
+}
