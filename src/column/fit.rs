@@ -5,12 +5,17 @@
 //! displacements shrink. Subtracting the neighbours removes the bias. While one sublattice is fitted the other stands
 //! still, so all columns of a turn are independent and the result does not depend on threads.
 //!
+//! The background is shared: what is left of the image without the peaks, smoothed over more than a cell. A constant of its
+//! own for every column would trade against width and height where columns are broad (in a small window a wide Gaussian is
+//! a paraboloid) and let them run away.
+//!
 //! The noise is measured, not assumed: the variance of the residual as a linear function of the model, c0 + c1 m, which
 //! covers readout noise, counting noise, and any gain and offset of the detector.
 
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Axis};
 
+use super::filter::{lowest, smooth};
 use super::find::Site;
 use super::gaussian::{Fitted, Gaussian, PARAMETERS, Pixel, Shape, fit};
 use super::lattice::length;
@@ -21,6 +26,13 @@ use crate::progress::Reporter;
 
 /// Width that the first fits start from [pitch]; 0.5 Å in BiFeO₃.
 const START_WIDTH: f64 = 0.125;
+/// Standard deviation that the background is smoothed with [pitch]; it lets 1/1000 of the lattice through.
+const BACKGROUND_SMOOTHING: f64 = 0.6;
+/// Reach in which the first background looks for the darkest place [pitch]: it takes in the middle between two A columns.
+const BACKGROUND_REACH: f64 = 0.6;
+/// Largest distance from a column at which a pixel has no part in the background [pitch]; the middle between two A columns is
+/// 0.5 from four of them.
+const CLOSED: f64 = 0.4;
 /// Standard deviations of a column to which its model reaches; exp(−5²/2) = 4e-6.
 const MODEL_REACH: f64 = 5.0;
 /// Farthest that a fit may move from its start [pitch].
@@ -38,10 +50,13 @@ const NOISE_CLASSES: usize = 24;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     pub(super) gaussian: Gaussian,
+    pub(super) background: f64,
     /// Standard deviations of x, y [Å] and of the height; infinite where the fit failed.
     pub(super) sigma: [f64; 3],
     /// Whether the last fit ended within its bounds.
     pub(super) fitted: bool,
+    /// Whether its shape was free in that fit.
+    free: bool,
     start: Point,
     class: usize,
 }
@@ -74,19 +89,21 @@ pub(super) fn fit_all(
         radius: settings.window * pitch,
         weighting: settings.weighting,
     };
-    let mut columns: Vec<Column> = sites.iter().map(|site| fitter.start(site)).collect();
+    let mut background = fitter.dark_places(settings.smoothing);
+    let mut columns: Vec<Column> = sites
+        .iter()
+        .map(|site| fitter.start(site, &background))
+        .collect();
     let mut noise = None;
     let bar = reporter.bar("fitting columns", settings.sweeps as u64);
-    for sweep in 0..settings.sweeps {
+    for _ in 0..settings.sweeps {
         for class in 0..2 {
-            fitter.turn(&mut columns, class, sweep == 0, noise);
+            fitter.turn(&mut columns, class, &background, noise);
         }
-        noise = fitter.noise(&columns);
+        let model = fitter.model(&columns);
+        background = fitter.background(&columns, &model);
+        noise = fitter.noise(&columns, &model, &background);
         bar.inc(1);
-    }
-    // The covariance of the last turn needs the noise that this turn left.
-    for class in 0..2 {
-        fitter.turn(&mut columns, class, false, noise);
     }
     bar.finish_and_clear();
     columns
@@ -100,35 +117,65 @@ struct Fitter<'a> {
 }
 
 impl Fitter<'_> {
-    /// A round column on the lowest tenth of its window.
-    fn start(&self, site: &Site) -> Column {
+    /// The first background: the darkest places around, smoothed.
+    fn dark_places(&self, smoothing: f64) -> Array2<f32> {
+        let pixels = |pitches: f64| self.image.sampling.map(|s| pitches * self.pitch / s);
+        let seen = smooth(&self.image.data, pixels(smoothing));
+        let reach = pixels(BACKGROUND_REACH).map(|r| r.round() as usize);
+        smooth(&lowest(&seen, reach), pixels(BACKGROUND_SMOOTHING))
+    }
+
+    /// What the peaks leave between the windows, smoothed.
+    fn background(&self, columns: &[Column], model: &Array2<f64>) -> Array2<f32> {
+        let mut open = Array2::from_elem(self.image.data.raw_dim(), 1.0_f32);
+        let radius = self.radius.min(CLOSED * self.pitch);
+        for column in columns {
+            for (index, _) in self.window(column.gaussian.position, radius) {
+                open[index] = 0.0;
+            }
+        }
+        let mut rest = self.image.data.clone();
+        rest.zip_mut_with(model, |value, peaks| *value -= *peaks as f32);
+        let sigma = self
+            .image
+            .sampling
+            .map(|s| BACKGROUND_SMOOTHING * self.pitch / s);
+        let weights = smooth(&open, sigma).mapv(|w| w.max(1e-9));
+        smooth(&(rest * open), sigma) / weights
+    }
+
+    /// The pixel nearest to a point of the image.
+    fn nearest(&self, at: Point) -> (usize, usize) {
+        let (rows, cols) = self.image.data.dim();
         let [sy, sx] = self.image.sampling;
-        let mut values: Vec<f64> = self
-            .window(site.position)
-            .map(|(pixel, _)| f64::from(self.image.data[pixel]))
-            .collect();
-        values.sort_by(f64::total_cmp);
-        let background = values.get(values.len() / 10).copied().unwrap_or(0.0);
-        let top = f64::from(
-            self.image
-                .bilinear(site.position[1] / sy, site.position[0] / sx),
-        );
-        let height = (top - background).max(0.0);
-        let width = START_WIDTH * self.pitch;
+        let index = |x: f64, last: usize| (x.round().max(0.0) as usize).min(last);
+        (index(at[1] / sy, rows - 1), index(at[0] / sx, cols - 1))
+    }
+
+    /// A round column on the background.
+    fn start(&self, site: &Site, background: &Array2<f32>) -> Column {
+        let pixel = self.nearest(site.position);
+        let background = f64::from(background[pixel]);
+        let height = (f64::from(self.image.data[pixel]) - background).max(0.0);
         Column {
-            gaussian: Gaussian::round(height, site.position, width, background),
+            gaussian: Gaussian::round(height, site.position, START_WIDTH * self.pitch),
+            background,
             sigma: [f64::INFINITY; 3],
             fitted: false,
+            free: false,
             start: site.position,
             class: site.class(),
         }
     }
 
     /// Pixels `(row, col)` within the window around a point, with their positions [Å].
-    fn window(&self, centre: Point) -> impl Iterator<Item = ((usize, usize), Point)> + use<> {
+    fn window(
+        &self,
+        centre: Point,
+        radius: f64,
+    ) -> impl Iterator<Item = ((usize, usize), Point)> + use<> {
         let (rows, cols) = self.image.data.dim();
         let [sy, sx] = self.image.sampling;
-        let radius = self.radius;
         let range = |at: f64, step: f64, count: usize| {
             let low = ((at - radius) / step).ceil().max(0.0) as usize;
             let high = ((at + radius) / step).floor().max(-1.0) + 1.0;
@@ -145,19 +192,26 @@ impl Fitter<'_> {
     }
 
     /// Fits one sublattice, the other standing still.
-    fn turn(&self, columns: &mut [Column], class: usize, first: bool, noise: Option<Noise>) {
+    fn turn(
+        &self,
+        columns: &mut [Column],
+        class: usize,
+        background: &Array2<f32>,
+        noise: Option<Noise>,
+    ) {
         let model = self.model(columns);
         let typical = typical_form(columns, class);
         columns
             .par_iter_mut()
             .filter(|column| column.class == class)
             .for_each(|column| {
-                let pixels = self.pixels(column, &model, noise);
-                let fitted = if first {
-                    self.attempt(&pixels, column, column.gaussian, Shape::Kept, None)
-                } else {
-                    self.best_attempt(&pixels, column, typical)
-                };
+                let pixels = self.pixels(column, &model, background, noise);
+                let free = self
+                    .whole(&pixels)
+                    .then(|| self.attempt(&pixels, column, column.gaussian, Shape::Free, typical))
+                    .flatten();
+                column.free = free.is_some();
+                let fitted = free.or_else(|| self.fallback(&pixels, column, typical));
                 column.fitted = fitted.is_some();
                 if let Some(Fitted { gaussian, sigma }) = fitted {
                     column.gaussian = gaussian;
@@ -166,30 +220,30 @@ impl Fitter<'_> {
                     column.gaussian.position = column.start;
                     column.sigma = [f64::INFINITY; 3];
                 }
+                column.background = f64::from(background[self.nearest(column.gaussian.position)]);
             });
     }
 
-    /// The free fit if it makes sense, else one with the typical shape of the sublattice.
-    fn best_attempt(
+    /// Whether enough of the window is in the image to fit a shape.
+    fn whole(&self, pixels: &[Pixel]) -> bool {
+        let area = std::f64::consts::PI * self.radius * self.radius;
+        let pixel = self.image.sampling[0] * self.image.sampling[1];
+        pixels.len() as f64 * pixel >= FULL_WINDOW * area
+    }
+
+    /// A fit from the start with the typical shape of the sublattice, or with the shape it has before that is known.
+    fn fallback(
         &self,
         pixels: &[Pixel],
         column: &Column,
         typical: Option<Gaussian>,
     ) -> Option<Fitted> {
-        let area = std::f64::consts::PI * self.radius * self.radius;
-        let pixel = self.image.sampling[0] * self.image.sampling[1];
-        let whole = pixels.len() as f64 * pixel >= FULL_WINDOW * area;
-        let free = whole
-            .then(|| self.attempt(pixels, column, column.gaussian, Shape::Free, typical))
-            .flatten();
-        free.or_else(|| {
-            let start = Gaussian {
-                form: typical?.form,
-                position: column.start,
-                ..column.gaussian
-            };
-            self.attempt(pixels, column, start, Shape::Kept, None)
-        })
+        let start = Gaussian {
+            form: typical.map_or(column.gaussian.form, |t| t.form),
+            position: column.start,
+            ..column.gaussian
+        };
+        self.attempt(pixels, column, start, Shape::Kept, None)
     }
 
     /// A fit that stays near its start, with a positive height and a possible width.
@@ -214,16 +268,23 @@ impl Fitter<'_> {
         (found.gaussian.height > 0.0 && inside && possible && alike).then_some(found)
     }
 
-    /// The window of a column, with the peaks of its neighbours subtracted.
-    fn pixels(&self, column: &Column, model: &Array2<f64>, noise: Option<Noise>) -> Vec<Pixel> {
+    /// The window of a column, with the background and the peaks of its neighbours subtracted.
+    fn pixels(
+        &self,
+        column: &Column,
+        model: &Array2<f64>,
+        background: &Array2<f32>,
+        noise: Option<Noise>,
+    ) -> Vec<Pixel> {
         let own = &column.gaussian;
-        self.window(own.position)
+        self.window(own.position, self.radius)
             .map(|(index, position)| {
+                let under = f64::from(background[index]);
                 let others = model[index] - own.peak(position);
-                let variance = noise.map_or(1.0, |n| n.variance(model[index] + own.background));
+                let variance = noise.map_or(1.0, |n| n.variance(model[index] + under));
                 Pixel {
                     position,
-                    value: f64::from(self.image.data[index]) - others,
+                    value: f64::from(self.image.data[index]) - under - others,
                     weight: match self.weighting {
                         Weighting::Uniform => 1.0,
                         Weighting::Noise => 1.0 / variance,
@@ -234,7 +295,7 @@ impl Fitter<'_> {
             .collect()
     }
 
-    /// The sum of all peaks, without backgrounds, on the image's pixels.
+    /// The sum of all peaks on the image's pixels.
     fn model(&self, columns: &[Column]) -> Array2<f64> {
         let [sy, sx] = self.image.sampling;
         let (rows, cols) = self.image.data.dim();
@@ -272,13 +333,17 @@ impl Fitter<'_> {
     }
 
     /// The noise, from the residuals in all windows, whose pixels are shared out to classes of equal size by model value.
-    fn noise(&self, columns: &[Column]) -> Option<Noise> {
-        let model = self.model(columns);
+    fn noise(
+        &self,
+        columns: &[Column],
+        model: &Array2<f64>,
+        background: &Array2<f32>,
+    ) -> Option<Noise> {
         let mut samples: Vec<(f64, f64)> = Vec::new();
         for column in columns.iter().filter(|column| column.fitted) {
             let first = samples.len();
-            for (index, _) in self.window(column.gaussian.position) {
-                let value = model[index] + column.gaussian.background;
+            for (index, _) in self.window(column.gaussian.position, self.radius) {
+                let value = model[index] + f64::from(background[index]);
                 let residual = f64::from(self.image.data[index]) - value;
                 samples.push((value, residual * residual));
             }
@@ -333,14 +398,14 @@ fn line_through(classes: &[[f64; 2]]) -> Option<Noise> {
     })
 }
 
-/// The column of median width of a sublattice; `None` before any fit.
+/// A round column of the median width of a sublattice; `None` before any fit of free shape.
 fn typical_form(columns: &[Column], class: usize) -> Option<Gaussian> {
     let mut fitted: Vec<(f64, &Column)> = columns
         .iter()
-        .filter(|c| c.class == class && c.fitted)
+        .filter(|c| c.class == class && c.free)
         .filter_map(|c| c.gaussian.widths().map(|(w, _)| (w[0] * w[1], c)))
         .collect();
     fitted.sort_by(|p, q| p.0.total_cmp(&q.0));
     let (area, _) = fitted.get(fitted.len() / 2)?;
-    Some(Gaussian::round(1.0, [0.0; 2], area.sqrt(), 0.0))
+    Some(Gaussian::round(1.0, [0.0; 2], area.sqrt()))
 }

@@ -1,13 +1,13 @@
-//! One elliptical Gaussian on a constant background, and its least-squares fit.
+//! One elliptical Gaussian and its least-squares fit.
 //!
-//! m(r) = c + h exp(−½ [p dx² + 2q dx dy + s dy²]); the quadratic form is the inverse of the covariance of the peak, which
+//! m(r) = h exp(−½ [p dx² + 2q dx dy + s dy²]); the quadratic form is the inverse of the covariance of the peak, which
 //! has no angle that becomes undefined for a round column. The fit is the damped Gauss–Newton method of Levenberg and
 //! Marquardt (D. W. Marquardt, J. Soc. Indust. Appl. Math. 11, 431 (1963), with the damping scaled by the diagonal).
 
 use crate::crystal::polarization::Point;
 
-/// Number of parameters: height, x, y, p, q, s, background.
-pub(super) const PARAMETERS: usize = 7;
+/// Number of parameters: height, x, y, p, q, s.
+pub(super) const PARAMETERS: usize = 6;
 /// Damping tried before a fit is given up; a step that small changes nothing.
 const MAX_DAMPING: f64 = 1e9;
 /// Iterations that suffice for any start within half a column width; seldom more than ten are used.
@@ -26,7 +26,6 @@ pub(super) struct Gaussian {
     pub(super) position: Point,
     /// `[p, q, s]` [1/Å²].
     pub(super) form: [f64; 3],
-    pub(super) background: f64,
 }
 
 /// One pixel of a fit window.
@@ -34,7 +33,7 @@ pub(super) struct Gaussian {
 pub(super) struct Pixel {
     /// Centre of the pixel [Å].
     pub(super) position: Point,
-    /// Intensity, neighbours subtracted.
+    /// Intensity, background and neighbours subtracted.
     pub(super) value: f64,
     /// Weight in the sum of squares.
     pub(super) weight: f64,
@@ -47,23 +46,22 @@ pub(super) struct Pixel {
 pub(super) enum Shape {
     /// All.
     Free,
-    /// Height, position and background; the quadratic form is kept.
+    /// Height and position; the quadratic form is kept.
     Kept,
 }
 
 impl Gaussian {
     /// A round column of standard deviation `sigma` [Å].
-    pub(super) fn round(height: f64, position: Point, sigma: f64, background: f64) -> Self {
+    pub(super) fn round(height: f64, position: Point, sigma: f64) -> Self {
         let p = 1.0 / (sigma * sigma);
         Self {
             height,
             position,
             form: [p, 0.0, p],
-            background,
         }
     }
 
-    /// The peak without the background.
+    /// Value at a point.
     pub(super) fn peak(&self, at: Point) -> f64 {
         self.height * self.shape(at).0
     }
@@ -96,15 +94,14 @@ impl Gaussian {
 
     fn parameters(&self) -> Vector {
         let ([p, q, s], [x, y]) = (self.form, self.position);
-        [self.height, x, y, p, q, s, self.background]
+        [self.height, x, y, p, q, s]
     }
 
-    fn from_parameters([height, x, y, p, q, s, background]: Vector) -> Self {
+    fn from_parameters([height, x, y, p, q, s]: Vector) -> Self {
         Self {
             height,
             position: [x, y],
             form: [p, q, s],
-            background,
         }
     }
 
@@ -120,9 +117,8 @@ impl Gaussian {
             -0.5 * peak * dx * dx,
             -peak * dx * dy,
             -0.5 * peak * dy * dy,
-            1.0,
         ];
-        (peak + self.background, gradient)
+        (peak, gradient)
     }
 }
 
@@ -137,8 +133,8 @@ pub(super) struct Fitted {
 /// Fits the pixels, from `start`. `None` if it does not converge to a peak of an ellipse's shape.
 pub(super) fn fit(pixels: &[Pixel], start: Gaussian, shape: Shape) -> Option<Fitted> {
     let free: &[usize] = match shape {
-        Shape::Free => &[0, 1, 2, 3, 4, 5, 6],
-        Shape::Kept => &[0, 1, 2, 6],
+        Shape::Free => &[0, 1, 2, 3, 4, 5],
+        Shape::Kept => &[0, 1, 2],
     };
     if pixels.len() <= free.len() {
         return None;
@@ -147,9 +143,15 @@ pub(super) fn fit(pixels: &[Pixel], start: Gaussian, shape: Shape) -> Option<Fit
     let mut damping = 1e-3;
     let (mut hessian, mut gradient, mut misfit) = normal_equations(pixels, &gaussian);
     for _ in 0..MAX_ITERATIONS {
-        let Some((next, next_misfit)) =
-            damped_step(pixels, &gaussian, &hessian, &gradient, misfit, free, &mut damping)
-        else {
+        let Some((next, next_misfit)) = damped_step(
+            pixels,
+            &gaussian,
+            &hessian,
+            &gradient,
+            misfit,
+            free,
+            &mut damping,
+        ) else {
             break; // no step of any size lowers the misfit: a minimum within rounding
         };
         let gain = misfit - next_misfit;
@@ -227,7 +229,7 @@ fn damped_step(
 fn sum_of_squares(pixels: &[Pixel], gaussian: &Gaussian) -> f64 {
     let mut sum = 0.0;
     for pixel in pixels {
-        let residual = pixel.value - gaussian.peak(pixel.position) - gaussian.background;
+        let residual = pixel.value - gaussian.peak(pixel.position);
         sum += pixel.weight * residual * residual;
     }
     // A form that is no longer an ellipse grows without bound.
@@ -249,7 +251,11 @@ fn standard_deviations(
     let mut spread = [[0.0; PARAMETERS]; PARAMETERS];
     for pixel in pixels {
         let (_, slope) = gaussian.derivatives(pixel.position);
-        accumulate(&mut spread, &slope, pixel.weight * pixel.weight * pixel.variance);
+        accumulate(
+            &mut spread,
+            &slope,
+            pixel.weight * pixel.weight * pixel.variance,
+        );
     }
     let lower = cholesky(hessian, free)?;
     let variance = |k: usize| {
@@ -322,7 +328,7 @@ mod tests {
                 let position = [f64::from(i % 15) * 0.2, f64::from(i / 15) * 0.2];
                 Pixel {
                     position,
-                    value: truth.peak(position) + truth.background,
+                    value: truth.peak(position),
                     weight: 1.0,
                     variance: 1.0,
                 }
@@ -336,12 +342,14 @@ mod tests {
             height: 3.0,
             position: [1.43, 1.37],
             form: [4.5, 0.8, 3.2],
-            background: 0.7,
         };
-        let start = Gaussian::round(2.0, [1.6, 1.2], 0.45, 1.0);
+        let start = Gaussian::round(2.0, [1.6, 1.2], 0.45);
         let found = fit(&window(&truth), start, Shape::Free).unwrap().gaussian;
         let pairs = found.parameters().into_iter().zip(truth.parameters());
-        assert!(pairs.into_iter().all(|(f, t)| (f - t).abs() < 1e-6), "{found:?}");
+        assert!(
+            pairs.into_iter().all(|(f, t)| (f - t).abs() < 1e-6),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -350,7 +358,6 @@ mod tests {
             height: 3.0,
             position: [0.1, -0.2],
             form: [4.5, 0.8, 3.2],
-            background: 0.7,
         };
         let at = [0.35, 0.15];
         let (_, slope) = gaussian.derivatives(at);
@@ -358,21 +365,35 @@ mod tests {
             let moved = |step: f64| {
                 let mut parameters = gaussian.parameters();
                 parameters[k] += step;
-                let g = Gaussian::from_parameters(parameters);
-                g.peak(at) + g.background
+                Gaussian::from_parameters(parameters).peak(at)
             };
             let finite = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            assert!((finite - slope[k]).abs() < 1e-8, "{k}: {finite} {}", slope[k]);
+            assert!(
+                (finite - slope[k]).abs() < 1e-8,
+                "{k}: {finite} {}",
+                slope[k]
+            );
         }
     }
 
     #[test]
     fn widths_and_angle_come_back_from_the_form() {
-        for (angle, wide, narrow) in [(0.3_f64, 0.6_f64, 0.4_f64), (-0.7, 0.4, 0.6), (0.0, 0.5, 0.45)] {
+        for (angle, wide, narrow) in [
+            (0.3_f64, 0.6_f64, 0.4_f64),
+            (-0.7, 0.4, 0.6),
+            (0.0, 0.5, 0.45),
+        ] {
             let (c, s) = (angle.cos(), angle.sin());
             let (u, v) = (wide.powi(-2), narrow.powi(-2));
-            let form = [u * c * c + v * s * s, (u - v) * c * s, u * s * s + v * c * c];
-            let gaussian = Gaussian { form, ..Gaussian::round(1.0, [0.0; 2], 1.0, 0.0) };
+            let form = [
+                u * c * c + v * s * s,
+                (u - v) * c * s,
+                u * s * s + v * c * c,
+            ];
+            let gaussian = Gaussian {
+                form,
+                ..Gaussian::round(1.0, [0.0; 2], 1.0)
+            };
             let (widths, found) = gaussian.widths().unwrap();
             assert!((widths[0] - wide).abs() < 1e-12 && (widths[1] - narrow).abs() < 1e-12);
             assert!((found - angle).abs() < 1e-12);

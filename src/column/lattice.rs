@@ -46,10 +46,7 @@ impl Lattice {
     /// Vector `i a + j b` [Å].
     #[must_use]
     pub fn vector(&self, i: f64, j: f64) -> Point {
-        [
-            i * self.a[0] + j * self.b[0],
-            i * self.a[1] + j * self.b[1],
-        ]
+        [i * self.a[0] + j * self.b[0], i * self.a[1] + j * self.b[1]]
     }
 
     /// Geometric mean of the lengths of `a` and `b` [Å].
@@ -119,8 +116,8 @@ fn at_level(image: &Image, factor: usize, nominal: f64) -> Option<Evidence> {
         image.sampling[0] * factor[0] as f64,
     ];
     let binned = bin(&image.data, factor);
-    let reach = [binned.nrows(), binned.ncols()]
-        .map(|n| REACH.min((REACH_FRACTION * n as f64) as usize));
+    let reach =
+        [binned.nrows(), binned.ncols()].map(|n| REACH.min((REACH_FRACTION * n as f64) as usize));
     if reach[0] < 6 || reach[1] < 6 {
         return None;
     }
@@ -262,9 +259,8 @@ impl Correlation {
         // Fitness falls with unequal lengths (20 %) and with the cosine of the angle (0.3).
         let fitness = |p: &(Point, f64)| {
             let stretch = (length(p.0) / length(first.0)).ln() / 0.2;
-            let cosine = (p.0[0] * first.0[0] + p.0[1] * first.0[1])
-                / (length(p.0) * length(first.0))
-                / 0.3;
+            let cosine =
+                (p.0[0] * first.0[0] + p.0[1] * first.0[1]) / (length(p.0) * length(first.0)) / 0.3;
             p.1 * (-0.5 * (stretch * stretch + cosine * cosine)).exp()
         };
         let second = peaks
@@ -333,7 +329,11 @@ impl Correlation {
         let variance = outside.iter().map(|x| x * x).sum::<f64>() / outside.len().max(1) as f64;
         let significance = mean / variance.sqrt() * (count as f64).sqrt();
         (
-            if significance.is_finite() { significance } else { 0.0 },
+            if significance.is_finite() {
+                significance
+            } else {
+                0.0
+            },
             count >= 8,
         )
     }

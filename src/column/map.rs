@@ -89,7 +89,10 @@ impl ColumnMap {
     pub fn summary(&self) -> String {
         let [dx, dy] = self.median_displacement();
         let good = self.good_vectors().count();
-        let mean = self.good_vectors().map(|v| length(v.displacement)).sum::<f64>()
+        let mean = self
+            .good_vectors()
+            .map(|v| length(v.displacement))
+            .sum::<f64>()
             / good.max(1) as f64;
         let sigma: [f64; 2] =
             std::array::from_fn(|axis| median(self.good_vectors().map(|v| v.sigma[axis])).value);
@@ -194,7 +197,11 @@ pub(super) fn assemble(
         .collect();
     columns.sort_by_key(|c| (c.sublattice, c.index[1], c.index[0]));
     let pitch = prior.pitch();
-    flag_borders(&mut columns, image, BORDER_OVER_WINDOW * settings.window * pitch);
+    flag_borders(
+        &mut columns,
+        image,
+        BORDER_OVER_WINDOW * settings.window * pitch,
+    );
     flag_outliers(&mut columns, settings.maximum_deviation * pitch);
     columns
 }
@@ -254,7 +261,12 @@ fn origin(sites: &[Site], a_class: usize) -> [i32; 2] {
     })
 }
 
-fn atom_column(column: &Column, sublattice: Sublattice, index: [i32; 2], minimum: f64) -> AtomColumn {
+fn atom_column(
+    column: &Column,
+    sublattice: Sublattice,
+    index: [i32; 2],
+    minimum: f64,
+) -> AtomColumn {
     let gaussian = &column.gaussian;
     let (sigma, angle) = gaussian.widths().unwrap_or(([f64::NAN; 2], f64::NAN));
     AtomColumn {
@@ -262,7 +274,7 @@ fn atom_column(column: &Column, sublattice: Sublattice, index: [i32; 2], minimum
         position_sigma: [column.sigma[0], column.sigma[1]],
         sublattice,
         height: gaussian.height,
-        background: gaussian.background,
+        background: column.background,
         sigma,
         angle,
         index,
@@ -281,8 +293,9 @@ fn flag_borders(columns: &mut [AtomColumn], image: &Image, margin: f64) {
         (rows - 1) as f64 * image.sampling[0],
     ];
     for column in columns {
-        let outside =
-            |axis: usize| column.position[axis] < margin || column.position[axis] > last[axis] - margin;
+        let outside = |axis: usize| {
+            column.position[axis] < margin || column.position[axis] > last[axis] - margin
+        };
         if outside(0) || outside(1) {
             column.flags |= flags::BORDER;
         }
@@ -297,7 +310,10 @@ fn flag_outliers(columns: &mut [AtomColumn], limit: f64) {
         .collect();
     for column in columns.iter_mut() {
         let neighbour = |i: i32, j: i32| {
-            at.get(&(column.sublattice, [column.index[0] + i, column.index[1] + j]))
+            at.get(&(
+                column.sublattice,
+                [column.index[0] + i, column.index[1] + j],
+            ))
         };
         // Between two neighbours, or beyond two in a row where the image or the crystal ends.
         let guesses = [[1, 0], [0, 1]].map(|[i, j]| match (neighbour(i, j), neighbour(-i, -j)) {

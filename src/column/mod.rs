@@ -118,14 +118,21 @@ fn find_lattice(image: &Image, settings: &ColumnSettings) -> Result<lattice::Evi
             || format!("no periodicity in {rows} × {cols} pixels"),
             |e| format!("a periodicity of {:.1} standard errors", e.significance),
         );
-        return Err(Error::unmeasurable(WHAT, format!("no atom columns found: {got}"), needed));
+        return Err(Error::unmeasurable(
+            WHAT,
+            format!("no atom columns found: {got}"),
+            needed,
+        ));
     };
     let side = image.extent()[0].min(image.extent()[1]);
     let pitch = evidence.lattice.pitch();
     if side < MIN_CELLS * pitch {
         return Err(Error::unmeasurable(
             WHAT,
-            format!("{:.1} cells along the shorter side of the image", side / pitch),
+            format!(
+                "{:.1} cells along the shorter side of the image",
+                side / pitch
+            ),
             format!("{MIN_CELLS} × {MIN_CELLS} cells"),
         ));
     }
