@@ -16,8 +16,10 @@ use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Axis};
 
 use super::filter::{lowest, smooth};
-use super::find::Site;
-use super::gaussian::{Fitted, Gaussian, PARAMETERS, Pixel, Shape, fit};
+use super::find::{Ghost, Site};
+use super::gaussian::{
+    Fitted, Gaussian, PARAMETERS, Pixel, Prior, Shape, Vector, accumulate, cholesky, fit, solve,
+};
 use super::lattice::length;
 use super::settings::{ColumnSettings, Weighting};
 use crate::crystal::polarization::Point;
@@ -33,14 +35,19 @@ const BACKGROUND_REACH: f64 = 0.6;
 /// Largest distance from a column at which a pixel has no part in the background [pitch]; the middle between two A columns is
 /// 0.5 from four of them.
 const CLOSED: f64 = 0.4;
-/// Standard deviations of a column to which its model reaches; exp(−5²/2) = 4e-6.
-const MODEL_REACH: f64 = 5.0;
 /// Farthest that a fit may move from its start [pitch].
 const MAX_SHIFT: f64 = 0.3;
 /// Widths that a column can have [pitch].
 const WIDTHS: std::ops::RangeInclusive<f64> = 0.03..=0.4;
 /// Widths that a column can have, over the median of its sublattice.
 const RELATIVE_WIDTHS: std::ops::RangeInclusive<f64> = 0.5..=2.0;
+/// Spread of 1/width² within a sublattice, over its median: ±10 % in width. It holds a column only where the data do not say
+/// better: where noise is strong, or columns so broad that each could trade width against its neighbours'.
+const FORM_SPREAD: f64 = 0.1;
+/// Rows that the common step looks at.
+const COMMON_ROWS: usize = 160;
+/// Largest common change of ln height and ln width in one step.
+const MAX_COMMON_STEP: f64 = 0.3;
 /// Fraction of the window that must be in the image for the shape to be free.
 const FULL_WINDOW: f64 = 0.75;
 /// Classes of model intensity in which the noise is measured.
@@ -79,12 +86,14 @@ impl Noise {
 pub(super) fn fit_all(
     image: &Image,
     sites: &[Site],
+    ghosts: &[Ghost],
     pitch: f64,
     settings: &ColumnSettings,
     reporter: &Reporter,
 ) -> Vec<Column> {
     let fitter = Fitter {
         image,
+        ghosts,
         pitch,
         radius: settings.window * pitch,
         weighting: settings.weighting,
@@ -100,6 +109,7 @@ pub(super) fn fit_all(
         for class in 0..2 {
             fitter.turn(&mut columns, class, &background, noise);
         }
+        fitter.common_step(&mut columns, &mut background, noise);
         let model = fitter.model(&columns);
         background = fitter.background(&columns, &model);
         noise = fitter.noise(&columns, &model, &background);
@@ -111,6 +121,7 @@ pub(super) fn fit_all(
 
 struct Fitter<'a> {
     image: &'a Image,
+    ghosts: &'a [Ghost],
     pitch: f64,
     radius: f64,
     weighting: Weighting,
@@ -127,7 +138,9 @@ impl Fitter<'_> {
 
     /// What the peaks leave between the windows, smoothed.
     fn background(&self, columns: &[Column], model: &Array2<f64>) -> Array2<f32> {
-        let mut open = Array2::from_elem(self.image.data.raw_dim(), 1.0_f32);
+        let mut open = Array2::from_shape_fn(self.image.data.raw_dim(), |pixel| {
+            f32::from(u8::from(self.is_inner(pixel)))
+        });
         let radius = self.radius.min(CLOSED * self.pitch);
         for column in columns {
             for (index, _) in self.window(column.gaussian.position, radius) {
@@ -142,6 +155,16 @@ impl Fitter<'_> {
             .map(|s| BACKGROUND_SMOOTHING * self.pitch / s);
         let weights = smooth(&open, sigma).mapv(|w| w.max(1e-9));
         smooth(&(rest * open), sigma) / weights
+    }
+
+    /// Whether a pixel is half a pitch or more from the border: farther out, tails of columns beyond it are not all known.
+    fn is_inner(&self, pixel: (usize, usize)) -> bool {
+        let inner = |at: usize, count: usize, step: f64| {
+            at.min(count - 1 - at) as f64 * step >= 0.5 * self.pitch
+        };
+        let (rows, cols) = self.image.data.dim();
+        let [sy, sx] = self.image.sampling;
+        inner(pixel.0, rows, sy) && inner(pixel.1, cols, sx)
     }
 
     /// The pixel nearest to a point of the image.
@@ -208,7 +231,19 @@ impl Fitter<'_> {
                 let pixels = self.pixels(column, &model, background, noise);
                 let free = self
                     .whole(&pixels)
-                    .then(|| self.attempt(&pixels, column, column.gaussian, Shape::Free, typical))
+                    .then(|| {
+                        let prior = typical.map(|t| Prior {
+                            form: t.form,
+                            stiffness: (FORM_SPREAD * t.form[0]).powi(-2),
+                        });
+                        self.attempt(
+                            &pixels,
+                            column,
+                            column.gaussian,
+                            Shape::Free(prior),
+                            typical,
+                        )
+                    })
                     .flatten();
                 column.free = free.is_some();
                 let fitted = free.or_else(|| self.fallback(&pixels, column, typical));
@@ -286,7 +321,7 @@ impl Fitter<'_> {
                     position,
                     value: f64::from(self.image.data[index]) - under - others,
                     weight: match self.weighting {
-                        Weighting::Uniform => 1.0,
+                        Weighting::Uniform => noise.map_or(1.0, |n| 1.0 / n.variance(under)),
                         Weighting::Noise => 1.0 / variance,
                     },
                     variance,
@@ -300,13 +335,10 @@ impl Fitter<'_> {
         let [sy, sx] = self.image.sampling;
         let (rows, cols) = self.image.data.dim();
         let mut touching: Vec<Vec<(usize, f64)>> = vec![Vec::new(); rows];
-        for (index, column) in columns.iter().enumerate() {
-            let width = column
-                .gaussian
-                .widths()
-                .map_or(0.0, |(w, _)| w[0].max(w[1]));
-            let reach = MODEL_REACH * width;
-            let y = column.gaussian.position[1];
+        let gaussians = self.gaussians(columns);
+        for (index, (gaussian, _)) in gaussians.iter().enumerate() {
+            let reach = gaussian.reach();
+            let y = gaussian.position[1];
             let low = ((y - reach) / sy).ceil().max(0.0) as usize;
             let high = ((y + reach) / sy).floor().max(-1.0) + 1.0;
             for list in touching.iter_mut().take(high as usize).skip(low) {
@@ -320,7 +352,7 @@ impl Fitter<'_> {
             .enumerate()
             .for_each(|(row, mut line)| {
                 for &(index, reach) in &touching[row] {
-                    let gaussian = &columns[index].gaussian;
+                    let gaussian = &gaussians[index].0;
                     let x = gaussian.position[0];
                     let low = ((x - reach) / sx).ceil().max(0.0) as usize;
                     let high = (((x + reach) / sx).floor().max(-1.0) + 1.0) as usize;
@@ -330,6 +362,92 @@ impl Fitter<'_> {
                 }
             });
         model
+    }
+
+    /// One Gauss–Newton step of what all columns share: ln height and ln width of each sublattice, and the background.
+    ///
+    /// Where columns overlap, a background slightly too high makes all of them slightly too narrow, and the other way round;
+    /// turn by turn this balance is found only slowly, since each column sees it from inside its window.
+    fn common_step(
+        &self,
+        columns: &mut [Column],
+        background: &mut Array2<f32>,
+        noise: Option<Noise>,
+    ) {
+        let free = [0, 1, 2, 3, 4];
+        let mut hessian = [[0.0; PARAMETERS]; PARAMETERS];
+        let mut gradient = [0.0; PARAMETERS];
+        for (row, line) in self.common_slopes(columns) {
+            for (col, slope) in line.iter().enumerate().filter(|(_, s)| s[4] > 0.0) {
+                if !self.is_inner((row, col)) {
+                    continue;
+                }
+                let model = slope[0] + slope[1] + f64::from(background[(row, col)]);
+                let weight = noise.map_or(1.0, |n| 1.0 / n.variance(model));
+                let residual = f64::from(self.image.data[(row, col)]) - model;
+                accumulate(&mut hessian, slope, weight);
+                for i in free {
+                    gradient[i] += weight * residual * slope[i];
+                }
+            }
+        }
+        let Some(lower) = cholesky(&hessian, &free) else {
+            return;
+        };
+        let change = solve(&lower, &gradient, &free);
+        let bounded = |x: f64| x.clamp(-MAX_COMMON_STEP, MAX_COMMON_STEP);
+        for column in columns {
+            column.gaussian.height *= bounded(change[column.class]).exp();
+            let narrower = (-2.0 * bounded(change[2 + column.class])).exp();
+            column.gaussian.form = column.gaussian.form.map(|entry| entry * narrower);
+        }
+        *background += change[4] as f32;
+    }
+
+    /// For some rows, per pixel: the peaks of either sublattice, their derivatives with respect to ln width, and 1 where any
+    /// column reaches.
+    fn common_slopes(&self, columns: &[Column]) -> Vec<(usize, Vec<Vector>)> {
+        let [sy, sx] = self.image.sampling;
+        let (rows, cols) = self.image.data.dim();
+        let chosen: Vec<usize> = (0..rows).step_by(rows.div_ceil(COMMON_ROWS)).collect();
+        let gaussians = self.gaussians(columns);
+        chosen
+            .into_par_iter()
+            .map(|row| {
+                let y = row as f64 * sy;
+                let mut line = vec![[0.0; PARAMETERS]; cols];
+                for (gaussian, class) in &gaussians {
+                    let reach = gaussian.reach();
+                    let x = gaussian.position[0];
+                    if (y - gaussian.position[1]).abs() > reach {
+                        continue;
+                    }
+                    let low = ((x - reach) / sx).ceil().max(0.0) as usize;
+                    let high = (((x + reach) / sx).floor().max(-1.0) + 1.0) as usize;
+                    for (col, slope) in line.iter_mut().enumerate().take(high).skip(low) {
+                        let (peak, widening) = gaussian.peak_and_widening([col as f64 * sx, y]);
+                        slope[*class] += peak;
+                        slope[2 + class] += widening;
+                        slope[4] = 1.0;
+                    }
+                }
+                (row, line)
+            })
+            .collect()
+    }
+
+    /// All columns, and those just outside the image, with their class.
+    fn gaussians(&self, columns: &[Column]) -> Vec<(Gaussian, usize)> {
+        let ghosts = self.ghosts.iter().map(|ghost| {
+            let twin = &columns[ghost.twin];
+            let gaussian = Gaussian {
+                position: ghost.position,
+                ..twin.gaussian
+            };
+            (gaussian, twin.class)
+        });
+        let inside = columns.iter().map(|c| (c.gaussian, c.class));
+        inside.chain(ghosts).collect()
     }
 
     /// The noise, from the residuals in all windows, whose pixels are shared out to classes of equal size by model value.

@@ -50,8 +50,8 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         "lattice with a pitch of {pitch:.3} Å, {:.0} standard errors above chance",
         prior.significance
     ));
-    let sites = find::sites(image, &lattice, settings.smoothing);
-    let fitted = fit::fit_all(image, &sites, pitch, settings, reporter);
+    let (sites, ghosts) = find::sites(image, &lattice, settings.smoothing);
+    let fitted = fit::fit_all(image, &sites, &ghosts, pitch, settings, reporter);
     let columns = map::assemble(image, &sites, &fitted, &lattice, settings);
     let good = columns
         .iter()
