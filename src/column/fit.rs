@@ -24,6 +24,7 @@ use super::lattice::length;
 use super::settings::{ColumnSettings, Weighting};
 use crate::crystal::polarization::Point;
 use crate::image::Image;
+use crate::neighbours::Neighbours;
 use crate::progress::Reporter;
 
 /// Width that the first fits start from [pitch]; 0.5 Å in BiFeO₃.
@@ -41,9 +42,12 @@ const MAX_SHIFT: f64 = 0.3;
 const WIDTHS: std::ops::RangeInclusive<f64> = 0.03..=0.4;
 /// Widths that a column can have, over the median of its sublattice.
 const RELATIVE_WIDTHS: std::ops::RangeInclusive<f64> = 0.5..=2.0;
-/// Spread of 1/width² within a sublattice, over its median: ±10 % in width. It holds a column only where the data do not say
-/// better: where noise is strong, or columns so broad that each could trade width against its neighbours'.
-const FORM_SPREAD: f64 = 0.1;
+/// Spread of 1/width² among neighbouring columns of a sublattice, over its median: ±10 % in width. It holds a column only
+/// where the data do not say better: where noise is strong, or columns so broad that each could trade width against its
+/// neighbours'.
+const FORM_SPREAD: f64 = 0.2;
+/// Columns of its sublattice around a column that say what form is typical there.
+const TYPICAL_COLUMNS: usize = 37;
 /// Rows that the common step looks at.
 const COMMON_ROWS: usize = 160;
 /// Largest common change of ln height and ln width in one step.
@@ -223,18 +227,19 @@ impl Fitter<'_> {
         noise: Option<Noise>,
     ) {
         let model = self.model(columns);
-        let typical = typical_form(columns, class);
+        let typical = typical_forms(columns, class);
         columns
             .par_iter_mut()
-            .filter(|column| column.class == class)
-            .for_each(|column| {
+            .zip(typical)
+            .filter(|(column, _)| column.class == class)
+            .for_each(|(column, typical)| {
                 let pixels = self.pixels(column, &model, background, noise);
                 let free = self
                     .whole(&pixels)
                     .then(|| {
                         let prior = typical.map(|t| Prior {
                             form: t.form,
-                            stiffness: (FORM_SPREAD * t.form[0]).powi(-2),
+                            stiffness: (FORM_SPREAD * 0.5 * (t.form[0] + t.form[2])).powi(-2),
                         });
                         self.attempt(
                             &pixels,
@@ -516,14 +521,35 @@ fn line_through(classes: &[[f64; 2]]) -> Option<Noise> {
     })
 }
 
-/// A round column of the median width of a sublattice; `None` before any fit of free shape.
-fn typical_form(columns: &[Column], class: usize) -> Option<Gaussian> {
-    let mut fitted: Vec<(f64, &Column)> = columns
+/// The typical form around each column: the medians of p, q and s over the nearest columns of its sublattice whose shape was
+/// free; `None` where there are none yet.
+fn typical_forms(columns: &[Column], class: usize) -> Vec<Option<Gaussian>> {
+    let free: Vec<&Column> = columns
         .iter()
         .filter(|c| c.class == class && c.free)
-        .filter_map(|c| c.gaussian.widths().map(|(w, _)| (w[0] * w[1], c)))
         .collect();
-    fitted.sort_by(|p, q| p.0.total_cmp(&q.0));
-    let (area, _) = fitted.get(fitted.len() / 2)?;
-    Some(Gaussian::round(1.0, [0.0; 2], area.sqrt()))
+    let positions: Vec<Point> = free.iter().map(|c| c.gaussian.position).collect();
+    let tree = Neighbours::new(&positions);
+    columns
+        .par_iter()
+        .map(|column| {
+            if column.class != class || free.is_empty() {
+                return None;
+            }
+            let near = tree.nearest(column.gaussian.position, TYPICAL_COLUMNS);
+            let form = std::array::from_fn(|k| {
+                let mut entries: Vec<f64> = near
+                    .iter()
+                    .map(|(index, _)| free[*index].gaussian.form[k])
+                    .collect();
+                entries.sort_by(f64::total_cmp);
+                entries[entries.len() / 2]
+            });
+            let typical = Gaussian {
+                form,
+                ..column.gaussian
+            };
+            typical.widths().map(|_| typical)
+        })
+        .collect()
 }
