@@ -22,6 +22,8 @@ const BACKGROUND_OVER_SMOOTHING: f64 = 3.0;
 const CATCH: f64 = 0.22;
 /// Weakest peak that counts, over the strong ones (the upper tenth).
 const WEAKEST: f64 = 0.03;
+/// Distance from the border at which a column is sure to be seen [pitch].
+pub(super) const VISIBLE: f64 = 0.1;
 /// How much of the observed step enters the local basis; the rest comes from the neighbours.
 const LEARNING: f64 = 0.3;
 /// Steps to sites of the same sublattice, in half cells.
@@ -269,11 +271,19 @@ impl Growth<'_> {
             .collect()
     }
 
-    /// Adds sites without a peak, amid at least three of their four neighbours of the other sublattice: weak columns on
-    /// the slopes of strong ones.
+    /// Adds sites without a peak, amid at least three of their four neighbours of the other sublattice, or as many of
+    /// those that are well in the image: weak columns, and those on the slopes of strong ones.
     fn fill(&mut self, extent: Point) {
         for hole in self.holes() {
-            if within(hole.position, extent) && self.known(hole.half, &OTHER).len() >= 3 {
+            let possible = OTHER
+                .iter()
+                .filter(|step| within(hole.predict(**step), extent, VISIBLE * self.pitch))
+                .count();
+            let known = self.known(hole.half, &OTHER).len();
+            if within(hole.position, extent, VISIBLE * self.pitch)
+                && known > 0
+                && 4 * known >= 3 * possible
+            {
                 self.add(hole.half, hole.position, hole.basis, 0.0);
             }
         }
@@ -283,7 +293,7 @@ impl Growth<'_> {
     fn ghosts(&self, extent: Point) -> Vec<Ghost> {
         self.holes()
             .into_iter()
-            .filter(|hole| !within(hole.position, extent))
+            .filter(|hole| !within(hole.position, extent, 0.0))
             .filter_map(|hole| {
                 let twin = SAME.iter().find_map(|step| {
                     let half = [hole.half[0] + step[0], hole.half[1] + step[1]];
@@ -298,8 +308,9 @@ impl Growth<'_> {
     }
 }
 
-fn within(at: Point, extent: Point) -> bool {
-    (0..2).all(|axis| at[axis] >= 0.0 && at[axis] <= extent[axis])
+/// Whether a point is in the image, at least `margin` from its border.
+fn within(at: Point, extent: Point, margin: f64) -> bool {
+    (0..2).all(|axis| at[axis] >= margin && at[axis] <= extent[axis] - margin)
 }
 
 /// A column beyond the border of the image, whose tail is inside.

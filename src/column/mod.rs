@@ -8,12 +8,16 @@
 //!
 //! Origin, axes and units as in the crate's [conventions](crate#conventions).
 
+mod background;
+mod common;
+mod field;
 mod filter;
 mod find;
 mod fit;
 mod gaussian;
 pub mod lattice;
 pub mod map;
+mod noise;
 mod settings;
 #[cfg(test)]
 mod synthetic;
