@@ -28,11 +28,8 @@ pub(super) fn bin(data: &Array2<f32>, factor: [usize; 2]) -> Array2<f32> {
 /// Gaussian smoothing with standard deviations `sigma = [y, x]` [px]; at borders the kernel is cut and normalized again.
 pub(super) fn smooth(data: &Array2<f32>, sigma: [f64; 2]) -> Array2<f32> {
     let down = smooth_rows(data, sigma[0]);
-    let across = smooth_rows(
-        &down.reversed_axes().as_standard_layout().into_owned(),
-        sigma[1],
-    );
-    across.reversed_axes().as_standard_layout().into_owned()
+    let across = smooth_rows(&transposed(down), sigma[1]);
+    transposed(across)
 }
 
 /// Smoothing along the row index: each row becomes a weighted mean of the rows around it.
@@ -55,6 +52,31 @@ fn smooth_rows(data: &Array2<f32>, sigma: f64) -> Array2<f32> {
             }
         });
     out
+}
+
+/// Lowest value within `reach = [rows, cols]` pixels of each pixel along both axes.
+pub(super) fn lowest(data: &Array2<f32>, reach: [usize; 2]) -> Array2<f32> {
+    let down = lowest_in_columns(data, reach[0]);
+    let across = lowest_in_columns(&transposed(down), reach[1]);
+    transposed(across)
+}
+
+fn lowest_in_columns(data: &Array2<f32>, reach: usize) -> Array2<f32> {
+    let rows = data.nrows();
+    let mut out = data.clone();
+    out.axis_iter_mut(Axis(0))
+        .into_par_iter()
+        .enumerate()
+        .for_each(|(row, mut target)| {
+            for source in row.saturating_sub(reach)..(row + reach + 1).min(rows) {
+                target.zip_mut_with(&data.row(source), |low, value| *low = low.min(*value));
+            }
+        });
+    out
+}
+
+fn transposed(data: Array2<f32>) -> Array2<f32> {
+    data.reversed_axes().as_standard_layout().into_owned()
 }
 
 /// All maxima over their eight neighbours, in reading order; the outermost pixels are none.

@@ -22,6 +22,8 @@ const BACKGROUND_OVER_SMOOTHING: f64 = 3.0;
 const CATCH: f64 = 0.22;
 /// Weakest peak that counts, over the strong ones (the upper tenth).
 const WEAKEST: f64 = 0.03;
+/// Distance from the border at which a column is sure to be seen [pitch].
+pub(super) const VISIBLE: f64 = 0.1;
 /// How much of the observed step enters the local basis; the rest comes from the neighbours.
 const LEARNING: f64 = 0.3;
 /// Steps to sites of the same sublattice, in half cells.
@@ -242,35 +244,90 @@ impl Growth<'_> {
         }
     }
 
-    /// Sites without a peak, amid at least three of their four neighbours of the other sublattice: weak columns on the
-    /// slopes of strong ones.
-    fn fill(&mut self, extent: Point) {
+    /// Empty sites beside known ones, with their predictions, in a fixed order.
+    fn holes(&self) -> Vec<Site> {
         let mut holes: Vec<[i32; 2]> = self
             .sites
             .iter()
-            .flat_map(|site| OTHER.map(|step| [site.half[0] + step[0], site.half[1] + step[1]]))
+            .flat_map(|site| {
+                SAME.iter()
+                    .chain(&OTHER)
+                    .map(|step| [site.half[0] + step[0], site.half[1] + step[1]])
+            })
             .filter(|half| !self.at.contains_key(half))
             .collect();
         holes.sort_unstable();
         holes.dedup();
-        let found: Vec<_> = holes
+        holes
             .into_iter()
-            .filter(|half| self.known(*half, &OTHER).len() >= 3)
-            .filter_map(|half| self.predict(half).map(|(at, basis)| (half, at, basis)))
-            .filter(|(_, at, _)| (0..2).all(|axis| at[axis] >= 0.0 && at[axis] <= extent[axis]))
-            .collect();
-        for (half, at, basis) in found {
-            self.add(half, at, basis, 0.0);
+            .filter_map(|half| {
+                let (position, basis) = self.predict(half)?;
+                Some(Site {
+                    half,
+                    position,
+                    basis,
+                })
+            })
+            .collect()
+    }
+
+    /// Adds sites without a peak, amid at least three of their four neighbours of the other sublattice, or as many of
+    /// those that are well in the image: weak columns, and those on the slopes of strong ones.
+    fn fill(&mut self, extent: Point) {
+        for hole in self.holes() {
+            let possible = OTHER
+                .iter()
+                .filter(|step| within(hole.predict(**step), extent, VISIBLE * self.pitch))
+                .count();
+            let known = self.known(hole.half, &OTHER).len();
+            if within(hole.position, extent, VISIBLE * self.pitch)
+                && known > 0
+                && 4 * known >= 3 * possible
+            {
+                self.add(hole.half, hole.position, hole.basis, 0.0);
+            }
         }
+    }
+
+    /// Sites just beyond the border, each with the known site that it is most like.
+    fn ghosts(&self, extent: Point) -> Vec<Ghost> {
+        self.holes()
+            .into_iter()
+            .filter(|hole| !within(hole.position, extent, 0.0))
+            .filter_map(|hole| {
+                let twin = SAME.iter().find_map(|step| {
+                    let half = [hole.half[0] + step[0], hole.half[1] + step[1]];
+                    self.at.get(&half).copied()
+                })?;
+                Some(Ghost {
+                    position: hole.position,
+                    twin,
+                })
+            })
+            .collect()
     }
 }
 
-/// The sites of the lattice that the image shows, in growth order; sites around 1/10 of the pitch wide are smoothed over.
-pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> Vec<Site> {
+/// Whether a point is in the image, at least `margin` from its border.
+fn within(at: Point, extent: Point, margin: f64) -> bool {
+    (0..2).all(|axis| at[axis] >= margin && at[axis] <= extent[axis] - margin)
+}
+
+/// A column beyond the border of the image, whose tail is inside.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ghost {
+    /// [Å]
+    pub(super) position: Point,
+    /// Index of a site of the same sublattice beside it.
+    pub(super) twin: usize,
+}
+
+/// The sites of the lattice that the image shows, in growth order, and those just outside.
+pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> (Vec<Site>, Vec<Ghost>) {
     let pitch = lattice.pitch();
     let peaks = Peaks::of(image, pitch, smoothing);
     let Some(seed) = peaks.seed(lattice, CATCH * pitch) else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let mut growth = Growth {
         taken: vec![false; peaks.positions.len()],
@@ -285,9 +342,11 @@ pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> Vec<Sit
     growth.add([0, 0], peaks.positions[seed], *lattice, 0.0);
     growth.grow();
     let (rows, cols) = image.data.dim();
-    growth.fill([
+    let extent = [
         (cols - 1) as f64 * image.sampling[1],
         (rows - 1) as f64 * image.sampling[0],
-    ]);
-    growth.sites
+    ];
+    growth.fill(extent);
+    let ghosts = growth.ghosts(extent);
+    (growth.sites, ghosts)
 }

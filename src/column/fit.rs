@@ -4,160 +4,138 @@
 //! Neighbouring columns overlap, and a fit that ignores it is drawn towards the tails of its neighbours: measured
 //! displacements shrink. Subtracting the neighbours removes the bias. While one sublattice is fitted the other stands
 //! still, so all columns of a turn are independent and the result does not depend on threads.
-//!
-//! The noise is measured, not assumed: the variance of the residual as a linear function of the model, c0 + c1 m, which
-//! covers readout noise, counting noise, and any gain and offset of the detector.
 
-use ndarray::parallel::prelude::*;
-use ndarray::{Array2, Axis};
+use ndarray::Array2;
+use rayon::prelude::*;
 
-use super::find::Site;
-use super::gaussian::{Fitted, Gaussian, PARAMETERS, Pixel, Shape, fit};
+use super::field::{Column, Field};
+use super::find::{Ghost, Site};
+use super::gaussian::{Fitted, Gaussian, Pixel, Prior, Shape, fit};
 use super::lattice::length;
+use super::noise::{self, Noise};
 use super::settings::{ColumnSettings, Weighting};
+use super::{background, common};
 use crate::crystal::polarization::Point;
 use crate::image::Image;
+use crate::neighbours::Neighbours;
 use crate::progress::Reporter;
 
 /// Width that the first fits start from [pitch]; 0.5 Å in BiFeO₃.
 const START_WIDTH: f64 = 0.125;
-/// Standard deviations of a column to which its model reaches; exp(−5²/2) = 4e-6.
-const MODEL_REACH: f64 = 5.0;
 /// Farthest that a fit may move from its start [pitch].
 const MAX_SHIFT: f64 = 0.3;
 /// Widths that a column can have [pitch].
 const WIDTHS: std::ops::RangeInclusive<f64> = 0.03..=0.4;
 /// Widths that a column can have, over the median of its sublattice.
 const RELATIVE_WIDTHS: std::ops::RangeInclusive<f64> = 0.5..=2.0;
+/// Spread of 1/width² among neighbouring columns of a sublattice, over its median: ±10 % in width. It holds a column only
+/// where the data do not say better: where noise is strong, or columns so broad that each could trade width against its
+/// neighbours'.
+const FORM_SPREAD: f64 = 0.2;
+/// Columns of its sublattice around a column that say what form is typical there.
+const TYPICAL_COLUMNS: usize = 37;
 /// Fraction of the window that must be in the image for the shape to be free.
 const FULL_WINDOW: f64 = 0.75;
-/// Classes of model intensity in which the noise is measured.
-const NOISE_CLASSES: usize = 24;
-
-/// A column as the fit left it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Column {
-    pub(super) gaussian: Gaussian,
-    /// Standard deviations of x, y [Å] and of the height; infinite where the fit failed.
-    pub(super) sigma: [f64; 3],
-    /// Whether the last fit ended within its bounds.
-    pub(super) fitted: bool,
-    start: Point,
-    class: usize,
-}
-
-/// Variance of a pixel as a linear function of the model there.
-#[derive(Debug, Clone, Copy)]
-struct Noise {
-    constant: f64,
-    slope: f64,
-    floor: f64,
-}
-
-impl Noise {
-    fn variance(&self, model: f64) -> f64 {
-        (self.constant + self.slope * model).max(self.floor)
-    }
-}
-
 /// Fits all sites; the result keeps their order.
 pub(super) fn fit_all(
     image: &Image,
     sites: &[Site],
+    ghosts: &[Ghost],
     pitch: f64,
     settings: &ColumnSettings,
     reporter: &Reporter,
 ) -> Vec<Column> {
-    let fitter = Fitter {
+    let field = Field {
         image,
+        ghosts,
         pitch,
         radius: settings.window * pitch,
-        weighting: settings.weighting,
     };
-    let mut columns: Vec<Column> = sites.iter().map(|site| fitter.start(site)).collect();
+    let fitter = Fitter {
+        weighting: settings.weighting,
+        field,
+    };
+    let field = &fitter.field;
+    let mut background = background::dark_places(field, settings.smoothing);
+    let mut columns: Vec<Column> = sites
+        .iter()
+        .map(|site| fitter.start(site, &background))
+        .collect();
     let mut noise = None;
     let bar = reporter.bar("fitting columns", settings.sweeps as u64);
     for sweep in 0..settings.sweeps {
-        for class in 0..2 {
-            fitter.turn(&mut columns, class, sweep == 0, noise);
+        if sweep > 0 {
+            common::step(field, &mut columns, &mut background, noise);
+            let model = field.model(&columns);
+            background = background::between_windows(field, &columns, &model);
+            noise = noise::measure(field, &columns, &model, &background);
         }
-        noise = fitter.noise(&columns);
+        for class in 0..2 {
+            fitter.turn(&mut columns, class, &background, noise);
+        }
         bar.inc(1);
-    }
-    // The covariance of the last turn needs the noise that this turn left.
-    for class in 0..2 {
-        fitter.turn(&mut columns, class, false, noise);
     }
     bar.finish_and_clear();
     columns
 }
 
+/// Fits columns on a field.
 struct Fitter<'a> {
-    image: &'a Image,
-    pitch: f64,
-    radius: f64,
+    field: Field<'a>,
     weighting: Weighting,
 }
 
 impl Fitter<'_> {
-    /// A round column on the lowest tenth of its window.
-    fn start(&self, site: &Site) -> Column {
-        let [sy, sx] = self.image.sampling;
-        let mut values: Vec<f64> = self
-            .window(site.position)
-            .map(|(pixel, _)| f64::from(self.image.data[pixel]))
-            .collect();
-        values.sort_by(f64::total_cmp);
-        let background = values.get(values.len() / 10).copied().unwrap_or(0.0);
-        let top = f64::from(
-            self.image
-                .bilinear(site.position[1] / sy, site.position[0] / sx),
-        );
-        let height = (top - background).max(0.0);
-        let width = START_WIDTH * self.pitch;
+    /// A round column on the background.
+    fn start(&self, site: &Site, background: &Array2<f32>) -> Column {
+        let pixel = self.field.nearest(site.position);
+        let background = f64::from(background[pixel]);
+        let height = (f64::from(self.field.image.data[pixel]) - background).max(0.0);
         Column {
-            gaussian: Gaussian::round(height, site.position, width, background),
+            gaussian: Gaussian::round(height, site.position, START_WIDTH * self.field.pitch),
+            background,
             sigma: [f64::INFINITY; 3],
             fitted: false,
+            free: false,
             start: site.position,
             class: site.class(),
         }
     }
 
-    /// Pixels `(row, col)` within the window around a point, with their positions [Å].
-    fn window(&self, centre: Point) -> impl Iterator<Item = ((usize, usize), Point)> + use<> {
-        let (rows, cols) = self.image.data.dim();
-        let [sy, sx] = self.image.sampling;
-        let radius = self.radius;
-        let range = |at: f64, step: f64, count: usize| {
-            let low = ((at - radius) / step).ceil().max(0.0) as usize;
-            let high = ((at + radius) / step).floor().max(-1.0) + 1.0;
-            low..(high as usize).min(count)
-        };
-        let across = range(centre[0], sx, cols);
-        range(centre[1], sy, rows).flat_map(move |row| {
-            across.clone().filter_map(move |col| {
-                let at = [col as f64 * sx, row as f64 * sy];
-                let near = length([at[0] - centre[0], at[1] - centre[1]]) <= radius;
-                near.then_some(((row, col), at))
-            })
-        })
-    }
-
     /// Fits one sublattice, the other standing still.
-    fn turn(&self, columns: &mut [Column], class: usize, first: bool, noise: Option<Noise>) {
-        let model = self.model(columns);
-        let typical = typical_form(columns, class);
+    fn turn(
+        &self,
+        columns: &mut [Column],
+        class: usize,
+        background: &Array2<f32>,
+        noise: Option<Noise>,
+    ) {
+        let model = self.field.model(columns);
+        let typical = typical_forms(columns, class);
         columns
             .par_iter_mut()
-            .filter(|column| column.class == class)
-            .for_each(|column| {
-                let pixels = self.pixels(column, &model, noise);
-                let fitted = if first {
-                    self.attempt(&pixels, column, column.gaussian, Shape::Kept, None)
-                } else {
-                    self.best_attempt(&pixels, column, typical)
-                };
+            .zip(typical)
+            .filter(|(column, _)| column.class == class)
+            .for_each(|(column, typical)| {
+                let pixels = self.pixels(column, &model, background, noise);
+                let free = self
+                    .whole(&pixels)
+                    .then(|| {
+                        let prior = typical.map(|t| Prior {
+                            form: t.form,
+                            stiffness: (FORM_SPREAD * 0.5 * (t.form[0] + t.form[2])).powi(-2),
+                        });
+                        self.attempt(
+                            &pixels,
+                            column,
+                            column.gaussian,
+                            Shape::Free(prior),
+                            typical,
+                        )
+                    })
+                    .flatten();
+                column.free = free.is_some();
+                let fitted = free.or_else(|| self.fallback(&pixels, column, typical));
                 column.fitted = fitted.is_some();
                 if let Some(Fitted { gaussian, sigma }) = fitted {
                     column.gaussian = gaussian;
@@ -166,30 +144,31 @@ impl Fitter<'_> {
                     column.gaussian.position = column.start;
                     column.sigma = [f64::INFINITY; 3];
                 }
+                column.background =
+                    f64::from(background[self.field.nearest(column.gaussian.position)]);
             });
     }
 
-    /// The free fit if it makes sense, else one with the typical shape of the sublattice.
-    fn best_attempt(
+    /// Whether enough of the window is in the image to fit a shape.
+    fn whole(&self, pixels: &[Pixel]) -> bool {
+        let area = std::f64::consts::PI * self.field.radius * self.field.radius;
+        let pixel = self.field.image.sampling[0] * self.field.image.sampling[1];
+        pixels.len() as f64 * pixel >= FULL_WINDOW * area
+    }
+
+    /// A fit from the start with the typical shape of the sublattice, or with the shape it has before that is known.
+    fn fallback(
         &self,
         pixels: &[Pixel],
         column: &Column,
         typical: Option<Gaussian>,
     ) -> Option<Fitted> {
-        let area = std::f64::consts::PI * self.radius * self.radius;
-        let pixel = self.image.sampling[0] * self.image.sampling[1];
-        let whole = pixels.len() as f64 * pixel >= FULL_WINDOW * area;
-        let free = whole
-            .then(|| self.attempt(pixels, column, column.gaussian, Shape::Free, typical))
-            .flatten();
-        free.or_else(|| {
-            let start = Gaussian {
-                form: typical?.form,
-                position: column.start,
-                ..column.gaussian
-            };
-            self.attempt(pixels, column, start, Shape::Kept, None)
-        })
+        let start = Gaussian {
+            form: typical.map_or(column.gaussian.form, |t| t.form),
+            position: column.start,
+            ..column.gaussian
+        };
+        self.attempt(pixels, column, start, Shape::Kept, None)
     }
 
     /// A fit that stays near its start, with a positive height and a possible width.
@@ -205,27 +184,37 @@ impl Fitter<'_> {
         let at = found.gaussian.position;
         let shift = length([at[0] - column.start[0], at[1] - column.start[1]]);
         let (widths, _) = found.gaussian.widths()?;
-        let possible = widths.iter().all(|w| WIDTHS.contains(&(w / self.pitch)));
+        let possible = widths
+            .iter()
+            .all(|w| WIDTHS.contains(&(w / self.field.pitch)));
         let alike = typical.and_then(|t| t.widths()).is_none_or(|(usual, _)| {
             let mean = (usual[0] * usual[1]).sqrt();
             widths.iter().all(|w| RELATIVE_WIDTHS.contains(&(w / mean)))
         });
-        let inside = shift <= MAX_SHIFT * self.pitch;
+        let inside = shift <= MAX_SHIFT * self.field.pitch;
         (found.gaussian.height > 0.0 && inside && possible && alike).then_some(found)
     }
 
-    /// The window of a column, with the peaks of its neighbours subtracted.
-    fn pixels(&self, column: &Column, model: &Array2<f64>, noise: Option<Noise>) -> Vec<Pixel> {
+    /// The window of a column, with the background and the peaks of its neighbours subtracted.
+    fn pixels(
+        &self,
+        column: &Column,
+        model: &Array2<f64>,
+        background: &Array2<f32>,
+        noise: Option<Noise>,
+    ) -> Vec<Pixel> {
         let own = &column.gaussian;
-        self.window(own.position)
+        self.field
+            .window(own.position, self.field.radius)
             .map(|(index, position)| {
+                let under = f64::from(background[index]);
                 let others = model[index] - own.peak(position);
-                let variance = noise.map_or(1.0, |n| n.variance(model[index] + own.background));
+                let variance = noise.map_or(1.0, |n| n.variance(model[index] + under));
                 Pixel {
                     position,
-                    value: f64::from(self.image.data[index]) - others,
+                    value: f64::from(self.field.image.data[index]) - under - others,
                     weight: match self.weighting {
-                        Weighting::Uniform => 1.0,
+                        Weighting::Uniform => noise.map_or(1.0, |n| 1.0 / n.variance(under)),
                         Weighting::Noise => 1.0 / variance,
                     },
                     variance,
@@ -233,114 +222,37 @@ impl Fitter<'_> {
             })
             .collect()
     }
-
-    /// The sum of all peaks, without backgrounds, on the image's pixels.
-    fn model(&self, columns: &[Column]) -> Array2<f64> {
-        let [sy, sx] = self.image.sampling;
-        let (rows, cols) = self.image.data.dim();
-        let mut touching: Vec<Vec<(usize, f64)>> = vec![Vec::new(); rows];
-        for (index, column) in columns.iter().enumerate() {
-            let width = column
-                .gaussian
-                .widths()
-                .map_or(0.0, |(w, _)| w[0].max(w[1]));
-            let reach = MODEL_REACH * width;
-            let y = column.gaussian.position[1];
-            let low = ((y - reach) / sy).ceil().max(0.0) as usize;
-            let high = ((y + reach) / sy).floor().max(-1.0) + 1.0;
-            for list in touching.iter_mut().take(high as usize).skip(low) {
-                list.push((index, reach));
-            }
-        }
-        let mut model = Array2::zeros((rows, cols));
-        model
-            .axis_iter_mut(Axis(0))
-            .into_par_iter()
-            .enumerate()
-            .for_each(|(row, mut line)| {
-                for &(index, reach) in &touching[row] {
-                    let gaussian = &columns[index].gaussian;
-                    let x = gaussian.position[0];
-                    let low = ((x - reach) / sx).ceil().max(0.0) as usize;
-                    let high = (((x + reach) / sx).floor().max(-1.0) + 1.0) as usize;
-                    for col in low..high.min(cols) {
-                        line[col] += gaussian.peak([col as f64 * sx, row as f64 * sy]);
-                    }
-                }
-            });
-        model
-    }
-
-    /// The noise, from the residuals in all windows, whose pixels are shared out to classes of equal size by model value.
-    fn noise(&self, columns: &[Column]) -> Option<Noise> {
-        let model = self.model(columns);
-        let mut samples: Vec<(f64, f64)> = Vec::new();
-        for column in columns.iter().filter(|column| column.fitted) {
-            let first = samples.len();
-            for (index, _) in self.window(column.gaussian.position) {
-                let value = model[index] + column.gaussian.background;
-                let residual = f64::from(self.image.data[index]) - value;
-                samples.push((value, residual * residual));
-            }
-            // A fit takes up as many degrees of freedom as it has parameters.
-            let count = (samples.len() - first) as f64;
-            let lost = count / (count - PARAMETERS as f64).max(1.0);
-            for sample in &mut samples[first..] {
-                sample.1 *= lost;
-            }
-        }
-        samples.sort_by(|p, q| p.0.total_cmp(&q.0));
-        let size = samples.len().div_ceil(NOISE_CLASSES).max(1);
-        let classes: Vec<[f64; 2]> = samples
-            .chunks(size)
-            .map(|class| {
-                let count = class.len() as f64;
-                [
-                    class.iter().map(|s| s.0).sum::<f64>() / count,
-                    class.iter().map(|s| s.1).sum::<f64>() / count,
-                ]
-            })
-            .collect();
-        line_through(&classes)
-    }
 }
 
-/// The straight line through `[model, variance]` points, each weighted by 1/variance² (a variance is known to a fixed
-/// fraction); never falling, never below a tenth of the lowest class.
-fn line_through(classes: &[[f64; 2]]) -> Option<Noise> {
-    let lowest = classes.iter().map(|c| c[1]).fold(f64::INFINITY, f64::min);
-    if !(lowest > 0.0 && lowest.is_finite()) {
-        return None;
-    }
-    let weight = |c: &[f64; 2]| c[1].powi(-2);
-    let total: f64 = classes.iter().map(weight).sum();
-    let mean = |axis: usize| classes.iter().map(|c| weight(c) * c[axis]).sum::<f64>() / total;
-    let (x, y) = (mean(0), mean(1));
-    let spread: f64 = classes.iter().map(|c| weight(c) * (c[0] - x).powi(2)).sum();
-    let joint: f64 = classes
+/// The typical form around each column: the medians of p, q and s over the nearest columns of its sublattice whose shape was
+/// free; `None` where there are none yet.
+fn typical_forms(columns: &[Column], class: usize) -> Vec<Option<Gaussian>> {
+    let free: Vec<&Column> = columns
         .iter()
-        .map(|c| weight(c) * (c[0] - x) * (c[1] - y))
-        .sum();
-    let slope = if spread > 0.0 {
-        (joint / spread).max(0.0)
-    } else {
-        0.0
-    };
-    Some(Noise {
-        constant: y - slope * x,
-        slope,
-        floor: 0.1 * lowest,
-    })
-}
-
-/// The column of median width of a sublattice; `None` before any fit.
-fn typical_form(columns: &[Column], class: usize) -> Option<Gaussian> {
-    let mut fitted: Vec<(f64, &Column)> = columns
-        .iter()
-        .filter(|c| c.class == class && c.fitted)
-        .filter_map(|c| c.gaussian.widths().map(|(w, _)| (w[0] * w[1], c)))
+        .filter(|c| c.class == class && c.free)
         .collect();
-    fitted.sort_by(|p, q| p.0.total_cmp(&q.0));
-    let (area, _) = fitted.get(fitted.len() / 2)?;
-    Some(Gaussian::round(1.0, [0.0; 2], area.sqrt(), 0.0))
+    let positions: Vec<Point> = free.iter().map(|c| c.gaussian.position).collect();
+    let tree = Neighbours::new(&positions);
+    columns
+        .par_iter()
+        .map(|column| {
+            if column.class != class || free.is_empty() {
+                return None;
+            }
+            let near = tree.nearest(column.gaussian.position, TYPICAL_COLUMNS);
+            let form = std::array::from_fn(|k| {
+                let mut entries: Vec<f64> = near
+                    .iter()
+                    .map(|(index, _)| free[*index].gaussian.form[k])
+                    .collect();
+                entries.sort_by(f64::total_cmp);
+                entries[entries.len() / 2]
+            });
+            let typical = Gaussian {
+                form,
+                ..column.gaussian
+            };
+            typical.widths().map(|_| typical)
+        })
+        .collect()
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::find::Site;
-use super::fit::Column;
+use super::field::Column;
+use super::find::{Site, VISIBLE};
 use super::lattice::{Lattice, length};
 use super::settings::{Brighter, ColumnSettings};
 use crate::crystal::Sublattice;
@@ -13,6 +13,8 @@ use crate::units::PM_PER_ANGSTROM;
 
 /// Distance of a column from the border at which its fit window is cut and its vector less sure [fit window radius].
 const BORDER_OVER_WINDOW: f64 = 0.6;
+/// What suffices of the least signal-to-noise ratio for a column whose neighbours say that it must be there.
+const HELD_BY_NEIGHBOURS: f64 = 0.5;
 /// Normal-distribution standard deviation over median absolute deviation.
 const SIGMA_OVER_MAD: f64 = 1.4826;
 /// Standard error of the median over that of the mean, √(π/2).
@@ -179,7 +181,13 @@ pub(super) fn assemble(
     prior: &Lattice,
     settings: &ColumnSettings,
 ) -> Vec<AtomColumn> {
-    let (sites, fitted) = significant(sites, fitted, settings.minimum_signal_to_noise);
+    let (sites, fitted) = significant(
+        image,
+        sites,
+        fitted,
+        prior,
+        settings.minimum_signal_to_noise,
+    );
     let a_class = a_class(&sites, &fitted, settings.brighter);
     let origin = origin(&sites, a_class);
     let mut columns: Vec<AtomColumn> = sites
@@ -192,7 +200,8 @@ pub(super) fn assemble(
                 Sublattice::B
             };
             let index = std::array::from_fn(|k| (site.half[k] - origin[k]).div_euclid(2));
-            atom_column(column, sublattice, index, settings.minimum_signal_to_noise)
+            let minimum = HELD_BY_NEIGHBOURS * settings.minimum_signal_to_noise;
+            atom_column(column, sublattice, index, minimum)
         })
         .collect();
     columns.sort_by_key(|c| (c.sublattice, c.index[1], c.index[0]));
@@ -210,25 +219,47 @@ fn is_significant(column: &Column, minimum: f64) -> bool {
     column.fitted && column.gaussian.height >= minimum * column.sigma[2]
 }
 
-/// The sites whose columns stand above the noise, and those that at least three such sites of the other sublattice surround.
-fn significant(sites: &[Site], fitted: &[Column], minimum: f64) -> (Vec<Site>, Vec<Column>) {
+/// The sites whose columns stand above the noise, and those that such sites of the other sublattice surround, three of four,
+/// or as many of those that are well in the image.
+fn significant(
+    image: &Image,
+    sites: &[Site],
+    fitted: &[Column],
+    prior: &Lattice,
+    minimum: f64,
+) -> (Vec<Site>, Vec<Column>) {
     let good: HashMap<[i32; 2], bool> = sites
         .iter()
         .zip(fitted)
         .map(|(site, column)| (site.half, is_significant(column, minimum)))
         .collect();
-    let kept = |site: &Site| {
-        let around = [[1, 1], [1, -1], [-1, 1], [-1, -1]]
-            .iter()
-            .filter(|s| good.get(&[site.half[0] + s[0], site.half[1] + s[1]]) == Some(&true))
-            .count();
-        good[&site.half] || around >= 3
+    let held = |site: &Site| {
+        let (mut present, mut possible) = (0, 0);
+        for [i, j] in [[1, 1], [1, -1], [-1, 1], [-1, -1]] {
+            let step = prior.vector(0.5 * f64::from(i), 0.5 * f64::from(j));
+            let at = [site.position[0] + step[0], site.position[1] + step[1]];
+            possible += usize::from(depth(image, at) >= VISIBLE * prior.pitch());
+            present += usize::from(good.get(&[site.half[0] + i, site.half[1] + j]) == Some(&true));
+        }
+        4 * present >= 3 * possible && present > 0
     };
     sites
         .iter()
         .zip(fitted)
-        .filter(|(site, _)| kept(site))
+        .filter(|(site, _)| good[&site.half] || held(site))
         .unzip()
+}
+
+/// Distance from the nearest border of the image, negative outside [Å].
+fn depth(image: &Image, at: Point) -> f64 {
+    let (rows, cols) = image.data.dim();
+    let last = [
+        (cols - 1) as f64 * image.sampling[1],
+        (rows - 1) as f64 * image.sampling[0],
+    ];
+    (0..2)
+        .map(|axis| at[axis].min(last[axis] - at[axis]))
+        .fold(f64::INFINITY, f64::min)
 }
 
 /// Which class of sites is A: the one that is on average the brighter, or the dimmer, as the settings say.
@@ -274,7 +305,7 @@ fn atom_column(
         position_sigma: [column.sigma[0], column.sigma[1]],
         sublattice,
         height: gaussian.height,
-        background: gaussian.background,
+        background: column.background,
         sigma,
         angle,
         index,
@@ -287,16 +318,8 @@ fn atom_column(
 }
 
 fn flag_borders(columns: &mut [AtomColumn], image: &Image, margin: f64) {
-    let (rows, cols) = image.data.dim();
-    let last = [
-        (cols - 1) as f64 * image.sampling[1],
-        (rows - 1) as f64 * image.sampling[0],
-    ];
     for column in columns {
-        let outside = |axis: usize| {
-            column.position[axis] < margin || column.position[axis] > last[axis] - margin
-        };
-        if outside(0) || outside(1) {
+        if depth(image, column.position) < margin {
             column.flags |= flags::BORDER;
         }
     }

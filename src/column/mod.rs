@@ -8,12 +8,16 @@
 //!
 //! Origin, axes and units as in the crate's [conventions](crate#conventions).
 
+mod background;
+mod common;
+mod field;
 mod filter;
 mod find;
 mod fit;
 mod gaussian;
 pub mod lattice;
 pub mod map;
+mod noise;
 mod settings;
 #[cfg(test)]
 mod synthetic;
@@ -50,8 +54,8 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         "lattice with a pitch of {pitch:.3} Å, {:.0} standard errors above chance",
         prior.significance
     ));
-    let sites = find::sites(image, &lattice, settings.smoothing);
-    let fitted = fit::fit_all(image, &sites, pitch, settings, reporter);
+    let (sites, ghosts) = find::sites(image, &lattice, settings.smoothing);
+    let fitted = fit::fit_all(image, &sites, &ghosts, pitch, settings, reporter);
     let columns = map::assemble(image, &sites, &fitted, &lattice, settings);
     let good = columns
         .iter()

@@ -53,7 +53,7 @@ impl Default for ColumnSettings {
             brighter: Brighter::A,
             weighting: Weighting::Noise,
             window: 0.38,
-            sweeps: 4,
+            sweeps: 6,
             smoothing: 0.1,
             minimum_significance: 5.0,
             minimum_signal_to_noise: 5.0,

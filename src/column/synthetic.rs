@@ -73,31 +73,38 @@ impl Scene {
             .collect()
     }
 
+    /// Cell corners in and around the image, moved by a fraction of a cell.
+    fn lattice_points(&self, fraction: f64) -> Vec<Point> {
+        let extent = self.extent();
+        let n = (extent[0].hypot(extent[1]) / 3.0) as i32;
+        // An offset, so that no column sits exactly on a pixel.
+        let at = |i: f64, j: f64| -> Point {
+            std::array::from_fn(|k| {
+                0.37 + extent[1 - k] / 2.0 + i * self.basis[0][k] + j * self.basis[1][k]
+            })
+        };
+        (-n..n)
+            .flat_map(|j| (-n..n).map(move |i| (i, j)))
+            .map(|(i, j)| at(f64::from(i) + fraction, f64::from(j) + fraction))
+            .filter(|[x, y]| *x > -5.0 && *y > -5.0 && *x < extent[1] + 5.0 && *y < extent[0] + 5.0)
+            .collect()
+    }
+
+    /// B sites before their displacement, in and around the image.
+    pub(super) fn ideal_b(&self) -> Vec<Point> {
+        self.lattice_points(0.5)
+    }
+
     /// Columns in and around the image.
     fn all_columns(&self) -> Vec<(Point, Sublattice)> {
-        let extent = self.extent();
-        let size = extent[0].hypot(extent[1]);
-        let n = (size / 3.0) as i32;
-        let mut columns = Vec::new();
-        for j in -n..n {
-            for i in -n..n {
-                // An offset, so that no column sits exactly on a pixel.
-                let at = |i: f64, j: f64| -> Point {
-                    std::array::from_fn(|k| {
-                        0.37 + extent[1 - k] / 2.0 + i * self.basis[0][k] + j * self.basis[1][k]
-                    })
-                };
-                let (i, j) = (f64::from(i), f64::from(j));
-                columns.push((at(i, j), Sublattice::A));
-                let b = at(i + 0.5, j + 0.5);
-                let d = (self.displacement)(b);
-                columns.push(([b[0] + d[0] / 100.0, b[1] + d[1] / 100.0], Sublattice::B));
-            }
-        }
-        columns.retain(|([x, y], _)| {
-            *x > -5.0 && *y > -5.0 && *x < extent[1] + 5.0 && *y < extent[0] + 5.0
+        let a = self.lattice_points(0.0).into_iter();
+        let b = self.ideal_b().into_iter().map(|b| {
+            let d = (self.displacement)(b);
+            [b[0] + d[0] / 100.0, b[1] + d[1] / 100.0]
         });
-        columns
+        a.map(|at| (at, Sublattice::A))
+            .chain(b.map(|at| (at, Sublattice::B)))
+            .collect()
     }
 
     fn extent(&self) -> [f64; 2] {
