@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::Comparison;
 use super::labelling::{Known, Labelled, join};
-use super::study::{Bench, Study, about, three_panels};
+use super::bench::{Bench, three_panels};
 use super::template::SimulationTemplate;
 use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
@@ -139,14 +139,14 @@ struct Transfer {
 ///
 /// # Errors
 /// Images too small to cut, a disk that refuses.
-pub(super) fn report(study: &Study, section: &CrossComposition, bench: &Bench) -> Result<Report> {
+pub(super) fn report(section: &CrossComposition, bench: &Bench) -> Result<Report> {
     let mut transfers = Vec::new();
     let mut maps = Section {
         heading: "Maps".to_owned(),
         ..Section::default()
     };
     for replicate in 0..section.replicates {
-        let specimens = acquire_all(study, section, bench, replicate)?;
+        let specimens = acquire_all(section, bench, replicate)?;
         for train in specimens
             .iter()
             .map(|specimen| specimen.name.as_str())
@@ -157,7 +157,7 @@ pub(super) fn report(study: &Study, section: &CrossComposition, bench: &Bench) -
                 replicate + 1,
                 section.replicates
             ));
-            let network = train_on(study, section, bench, &specimens, train, replicate)?;
+            let network = train_on(section, bench, &specimens, train, replicate)?;
             for test in &specimens {
                 let comparison = compare(&network, &test.labelled)?;
                 transfers.push(Transfer {
@@ -168,7 +168,7 @@ pub(super) fn report(study: &Study, section: &CrossComposition, bench: &Bench) -
                 });
                 if replicate == 0 && test.name == train {
                     let figure = map_figure(section, bench, test, &network)?;
-                    figure.save(&bench.folder.join("figures"), &format!("map-{train}"), true)?;
+                    bench.save(&figure, &format!("map-{train}"))?;
                     let caption =
                         format!("{train}: truth, prediction, difference. Left of the line trains.");
                     maps.figures.push((caption, figure));
@@ -177,23 +177,19 @@ pub(super) fn report(study: &Study, section: &CrossComposition, bench: &Bench) -
         }
     }
     write_csv(&transfers, bench)?;
-    Ok(Report {
-        title: bench.title(&study.about.title),
-        subtitle: study.about.question.clone(),
-        sections: vec![about(study), matrices(section, bench, &transfers)?, maps],
-        ..Report::default()
-    })
+    let mut report = bench.report();
+    report.sections.extend([matrices(section, bench, &transfers)?, maps]);
+    Ok(report)
 }
 
 /// The acquired and cut images of one replicate.
 fn acquire_all(
-    study: &Study,
     section: &CrossComposition,
     bench: &Bench,
     replicate: usize,
 ) -> Result<Vec<Specimens>> {
     section
-        .simulations(study.seed, &study.simulation)
+        .simulations(bench.seed, &bench.simulation)
         .into_iter()
         .map(|(name, settings)| {
             let (plan, file) = bench.images(&name, &settings)?;
@@ -213,7 +209,6 @@ fn acquire_all(
 
 /// A network that saw the training parts of one composition, or of all.
 fn train_on(
-    study: &Study,
     section: &CrossComposition,
     bench: &Bench,
     specimens: &[Specimens],
@@ -233,7 +228,7 @@ fn train_on(
         )
     };
     let recipe = Recipe {
-        seed: study.seed + replicate as u64,
+        seed: bench.seed + replicate as u64,
         model: &section.model,
         training: &section.training,
         subimages: &section.subimages,
@@ -294,7 +289,7 @@ fn map_figure(
     };
     let comparison = Comparison::new(&predicted, &truth, f64::INFINITY);
     three_panels(
-        &bench.title(&specimen.name),
+        &specimen.name,
         &specimen.image,
         &comparison,
         Some(section.train_fraction * specimen.image.extent()[1]),
@@ -389,7 +384,7 @@ fn matrices(section: &CrossComposition, bench: &Bench, transfers: &[Transfer]) -
             ]);
         }
         let heat = HeatMap {
-            title: bench.title(label),
+            title: label.to_owned(),
             row_title: "trained on".to_owned(),
             column_title: "tested on".to_owned(),
             rows: rows.clone(),
@@ -401,7 +396,7 @@ fn matrices(section: &CrossComposition, bench: &Bench, transfers: &[Transfer]) -
             ..HeatMap::default()
         };
         let figure = heat.figure()?;
-        figure.save(&bench.folder.join("figures"), stem, true)?;
+        bench.save(&figure, stem)?;
         figures.push((
             format!("{label}, mean over {} replicates", section.replicates),
             figure,

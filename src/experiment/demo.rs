@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::Comparison;
 use super::labelling::{Known, Labelled, join};
-use super::study::{Bench, Study, about, three_panels};
+use super::bench::{Bench, three_panels};
 use super::template::SimulationTemplate;
 use super::tilt_report;
 use super::tilt_sensitivity::TiltSensitivity;
@@ -16,7 +16,6 @@ use crate::column::{self, ColumnMap, ColumnSettings};
 use crate::crystal::polarization::PolarVector;
 use crate::crystal::{Specimen, Sublattice, Truth};
 use crate::error::Result;
-use crate::figure::Figure;
 use crate::figure::map::columns_figure;
 use crate::figure::report::{Report, Section, Table, Tile};
 use crate::figure::scatter::{Scatter, scatter_figure};
@@ -155,22 +154,22 @@ struct Method {
 ///
 /// # Errors
 /// An image in which no columns are found, a disk that refuses.
-pub(super) fn report(study: &Study, demo: &Demo, bench: &Bench) -> Result<Report> {
+pub(super) fn report(demo: &Demo, bench: &Bench) -> Result<Report> {
     let mut timings = bench.timings.clone();
     let mut clock = Instant::now();
     let mut lap = |stage: &str, clock: &mut Instant| {
         timings.push((stage.to_owned(), clock.elapsed().as_secs_f64()));
         *clock = Instant::now();
     };
-    let specimen = open(study, demo, bench)?;
+    let specimen = open(demo, bench)?;
     let map = column::measure(&specimen.image, &ColumnSettings::default(), &bench.reporter)?;
     lap("column map", &mut clock);
-    let centred = train(study, demo, &demo.centred, &specimen, "centred", bench)?;
+    let centred = train(demo, &demo.centred, &specimen, "centred", bench)?;
     lap("network, centred sub-images", &mut clock);
-    let gridded = train(study, demo, &demo.grid, &specimen, "grid", bench)?;
+    let gridded = train(demo, &demo.grid, &specimen, "grid", bench)?;
     lap("network, grid sub-images", &mut clock);
     let methods = compare(demo, &specimen, &map, &centred, &gridded)?;
-    let rows = tilt_report::measure(study, &demo.tilts, TILTS, bench)?;
+    let rows = tilt_report::measure(&demo.tilts, TILTS, bench)?;
     lap("prediction and tilt series", &mut clock);
     for method in &methods {
         write_polarization(
@@ -181,25 +180,20 @@ pub(super) fn report(study: &Study, demo: &Demo, bench: &Bench) -> Result<Report
         )?;
     }
     tilt_report::write_csv(&rows, bench)?;
-    let sections = vec![
-        about(study),
+    let mut report = bench.report();
+    report.tiles = methods.iter().map(tile).collect();
+    report.sections.extend([
         image_section(&specimen, &map, bench)?,
         maps_section(demo, &specimen, &methods, bench)?,
         tilt_report::bias_law(&demo.tilts, &rows, bench)?,
-    ];
+    ]);
     lap("figures", &mut clock);
-    Ok(Report {
-        title: bench.title(&study.about.title),
-        subtitle: study.about.question.clone(),
-        tiles: methods.iter().map(tile).collect(),
-        sections,
-        timings,
-        ..Report::default()
-    })
+    report.timings = timings;
+    Ok(report)
 }
 
-fn open(study: &Study, demo: &Demo, bench: &Bench) -> Result<Specimens> {
-    let (plan, file) = bench.images(IMAGE, &demo.simulation(study.seed, &study.simulation))?;
+fn open(demo: &Demo, bench: &Bench) -> Result<Specimens> {
+    let (plan, file) = bench.images(IMAGE, &demo.simulation(bench.seed, &bench.simulation))?;
     // The acquired image comes first, the ideal one after it.
     let frame = |detector: usize| {
         file.detectors[detector]
@@ -221,7 +215,6 @@ fn open(study: &Study, demo: &Demo, bench: &Bench) -> Result<Specimens> {
 
 /// A network trained on the left part of the image, in several noise realisations.
 fn train(
-    study: &Study,
     demo: &Demo,
     subimages: &SubimageSettings,
     specimen: &Specimens,
@@ -249,7 +242,7 @@ fn train(
         )
     };
     let recipe = Recipe {
-        seed: study.seed,
+        seed: bench.seed,
         model: &demo.model,
         training: &demo.training,
         subimages,
@@ -342,14 +335,14 @@ fn image_section(specimen: &Specimens, map: &ColumnMap, bench: &Bench) -> Result
             .map(|column| column.position)
             .collect::<Vec<_>>()
     };
-    let title = bench.title("Simulated image with its columns");
+    let title = ("Simulated image with its columns");
     let figure = columns_figure(
         &title,
         &specimen.image,
         &of(Sublattice::A),
         &of(Sublattice::B),
     )?;
-    save(bench, &figure, "columns")?;
+    bench.save(&figure, "columns")?;
     Ok(Section {
         heading: "Image and columns".to_owned(),
         paragraphs: map.summary().lines().map(str::to_owned).collect(),
@@ -373,12 +366,12 @@ fn maps_section(
     for method in methods {
         let drawn = (method.stem != "columns").then_some(line);
         let figure = three_panels(
-            &bench.title(method.name),
+            method.name,
             &specimen.image,
             &method.all,
             drawn,
         )?;
-        save(bench, &figure, &format!("map-{}", method.stem))?;
+        bench.save(&figure, &format!("map-{}", method.stem))?;
         figures.push((
             format!(
                 "{}: truth, measurement, difference, on one scale.",
@@ -389,11 +382,11 @@ fn maps_section(
     }
     let panels: Vec<Scatter> = methods.iter().map(scatter).collect();
     let figure = scatter_figure(
-        &bench.title("Measured against true D, unseen part"),
+        "Measured against true D, unseen part",
         &panels,
         3,
     );
-    save(bench, &figure, "measured-against-true")?;
+    bench.save(&figure, "measured-against-true")?;
     figures.push((
         "Both components, in the part right of the line.".to_owned(),
         figure,
@@ -447,6 +440,3 @@ fn scatter(method: &Method) -> Scatter {
     }
 }
 
-fn save(bench: &Bench, figure: &Figure, stem: &str) -> Result<()> {
-    figure.save(&bench.folder.join("figures"), stem, true)
-}

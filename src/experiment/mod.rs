@@ -1,5 +1,6 @@
 //! Studies and the commands that join measuring with learning: the only place where columns and networks meet.
 
+mod bench;
 mod check;
 mod comparison;
 mod cross_composition;
@@ -22,7 +23,8 @@ pub use demo::Demo;
 pub use labelling::{Known, Labelled, join};
 pub use mapping::{Reading, map_columns};
 pub use prediction::predict;
-pub use study::{About, Study, demonstrate, run};
+pub use bench::About;
+pub use study::{Study, demonstrate, run};
 pub use template::SimulationTemplate;
 pub use tilt_sensitivity::{Shifts, Tilt, TiltSensitivity};
 pub use training::{TrainSettings, train};

@@ -3,7 +3,7 @@
 use ndarray::s;
 use rayon::prelude::*;
 
-use super::study::{Bench, Study, about};
+use super::bench::Bench;
 use super::tilt_sensitivity::{Shifts, Tilt, TiltSensitivity};
 use crate::error::Result;
 use crate::figure::curve::{Curve, Series, curves_figure};
@@ -43,13 +43,12 @@ const HEADER: [&str; 14] = [
 /// # Errors
 /// An image in which no columns are found.
 pub(super) fn measure(
-    study: &Study,
     section: &TiltSensitivity,
     prefix: &str,
     bench: &Bench,
 ) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for (name, settings) in section.simulations(study.seed, &study.simulation, prefix) {
+    for (name, settings) in section.simulations(bench.seed, &bench.simulation, prefix) {
         let (_, file) = bench.images(&name, &settings)?;
         let stack = &file.detectors[0].data;
         let tilts = section.tilts();
@@ -90,20 +89,16 @@ pub(super) fn measure(
 ///
 /// # Errors
 /// An image in which no columns are found, a disk that refuses.
-pub(super) fn report(study: &Study, section: &TiltSensitivity, bench: &Bench) -> Result<Report> {
-    let rows = measure(study, section, "", bench)?;
+pub(super) fn report(section: &TiltSensitivity, bench: &Bench) -> Result<Report> {
+    let rows = measure(section, "", bench)?;
     write_csv(&rows, bench)?;
-    Ok(Report {
-        title: bench.title(&study.about.title),
-        subtitle: study.about.question.clone(),
-        sections: vec![
-            about(study),
-            bias_law(section, &rows, bench)?,
-            sublattices(section, &rows, bench)?,
-            zero_tilt(&rows),
-        ],
-        ..Report::default()
-    })
+    let mut report = bench.report();
+    report.sections.extend([
+        bias_law(section, &rows, bench)?,
+        sublattices(section, &rows, bench)?,
+        zero_tilt(&rows),
+    ]);
+    Ok(report)
 }
 
 /// Writes `tilt-sensitivity.csv`.
@@ -215,11 +210,11 @@ pub(super) fn bias_law(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -
         })
         .collect();
     let source = shown_source(section);
-    let title = bench.title(&format!(
+    let title = (&format!(
         "Displacement faked by tilt (source {source} Å, azimuth {azimuth}°)"
     ));
     let figure = curves_figure(&title, &panels, 3);
-    figure.save(&bench.folder.join("figures"), "bias-law", true)?;
+    bench.save(&figure, "bias-law")?;
     let caption = "Measured minus true D along the tilt, less its value at zero tilt.";
     Ok(Section {
         heading: "Bias law".to_owned(),
@@ -256,11 +251,11 @@ fn sublattices(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -> Result
             }
         })
         .collect();
-    let title = bench.title(&format!(
+    let title = (&format!(
         "Apparent shifts of the sublattices, {specimen} cell"
     ));
     let figure = curves_figure(&title, &panels, 2);
-    figure.save(&bench.folder.join("figures"), "sublattices", true)?;
+    bench.save(&figure, "sublattices")?;
     let caption = "Shifts from the column's place at the entrance face. Both sublattices move with the tilt; what fakes a \
                    polarization is their difference.";
     Ok(Section {
