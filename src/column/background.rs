@@ -16,11 +16,10 @@ const DARK_REACH: f64 = 0.6;
 /// 0.5 from four of them.
 const CLOSED: f64 = 0.4;
 
-/// The first background: the darkest places around, smoothed; `smoothing` against pixel noise is in pitches.
-pub(super) fn dark_places(field: &Field<'_>, smoothing: f64) -> Array2<f32> {
-    let seen = smooth(&field.image.data, field.pixels_per(smoothing));
+/// The first background: the darkest places around, smoothed; `seen` is the image smoothed against pixel noise.
+pub(super) fn dark_places(field: &Field<'_>, seen: &Array2<f32>) -> Array2<f32> {
     let reach = field.pixels_per(DARK_REACH).map(|r| r.round() as usize);
-    smooth(&lowest(&seen, reach), field.pixels_per(SMOOTHING))
+    smooth(&lowest(seen, reach), field.pixels_per(SMOOTHING))
 }
 
 /// What the peaks leave between the windows, smoothed.

@@ -178,15 +178,18 @@ impl Growth<'_> {
         if near.is_empty() {
             return None;
         }
-        let count = near.len() as f64;
-        let mean = |values: &dyn Fn(&(Site, [i32; 2])) -> Point| -> Point {
-            std::array::from_fn(|axis| near.iter().map(|n| values(n)[axis]).sum::<f64>() / count)
+        let mean = |value: fn(&Site, [i32; 2]) -> Point| -> Point {
+            let sum = near.iter().fold([0.0; 2], |sum, (site, step)| {
+                let v = value(site, *step);
+                [sum[0] + v[0], sum[1] + v[1]]
+            });
+            sum.map(|x| x / near.len() as f64)
         };
         let basis = Lattice {
-            a: mean(&|(site, _)| site.basis.a),
-            b: mean(&|(site, _)| site.basis.b),
+            a: mean(|site, _| site.basis.a),
+            b: mean(|site, _| site.basis.b),
         };
-        Some((mean(&|(site, step)| site.predict(*step)), basis))
+        Some((mean(Site::predict), basis))
     }
 
     /// Lets the observed steps to known neighbours of the same sublattice teach the basis.

@@ -9,6 +9,7 @@ use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::field::{Column, Field};
+use super::filter::smooth;
 use super::find::{Ghost, Site};
 use super::gaussian::{Fitted, Gaussian, Pixel, Prior, Shape, fit};
 use super::lattice::length;
@@ -56,10 +57,11 @@ pub(super) fn fit_all(
         field,
     };
     let field = &fitter.field;
-    let mut background = background::dark_places(field, settings.smoothing);
+    let seen = smooth(&image.data, field.pixels_per(settings.smoothing));
+    let mut background = background::dark_places(field, &seen);
     let mut columns: Vec<Column> = sites
         .iter()
-        .map(|site| fitter.start(site, &background))
+        .map(|site| fitter.start(site, &seen, &background))
         .collect();
     let mut noise = None;
     let bar = reporter.bar("fitting columns", settings.sweeps as u64);
@@ -86,11 +88,11 @@ struct Fitter<'a> {
 }
 
 impl Fitter<'_> {
-    /// A round column on the background.
-    fn start(&self, site: &Site, background: &Array2<f32>) -> Column {
+    /// A round column on the background, as high as the smoothed image there.
+    fn start(&self, site: &Site, seen: &Array2<f32>, background: &Array2<f32>) -> Column {
         let pixel = self.field.nearest(site.position);
         let background = f64::from(background[pixel]);
-        let height = (f64::from(self.field.image.data[pixel]) - background).max(0.0);
+        let height = (f64::from(seen[pixel]) - background).max(0.0);
         Column {
             gaussian: Gaussian::round(height, site.position, START_WIDTH * self.field.pitch),
             background,

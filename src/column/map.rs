@@ -405,7 +405,7 @@ pub(super) fn mean_lattice(columns: &[AtomColumn]) -> Option<Lattice> {
     let ij = moment(&|c| index(c, 1), 0);
     let jj = moment(&|c| index(c, 1), 1);
     let determinant = ii * jj - ij * ij;
-    if !(determinant > 1e-9) {
+    if determinant.is_nan() || determinant <= 1e-9 {
         return None;
     }
     let slopes: [[f64; 2]; 2] = std::array::from_fn(|axis| {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, s};
 use serde::{Deserialize, Serialize};
 
+use super::bench::{Bench, three_panels};
 use super::comparison::Comparison;
 use super::labelling::{Known, Labelled, join};
-use super::bench::{Bench, three_panels};
 use super::template::SimulationTemplate;
 use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
@@ -167,7 +167,7 @@ pub(super) fn report(section: &CrossComposition, bench: &Bench) -> Result<Report
                     comparison,
                 });
                 if replicate == 0 && test.name == train {
-                    let figure = map_figure(section, bench, test, &network)?;
+                    let figure = map_figure(section, test, &network)?;
                     bench.save(&figure, &format!("map-{train}"))?;
                     let caption =
                         format!("{train}: truth, prediction, difference. Left of the line trains.");
@@ -178,7 +178,9 @@ pub(super) fn report(section: &CrossComposition, bench: &Bench) -> Result<Report
     }
     write_csv(&transfers, bench)?;
     let mut report = bench.report();
-    report.sections.extend([matrices(section, bench, &transfers)?, maps]);
+    report
+        .sections
+        .extend([matrices(section, bench, &transfers)?, maps]);
     Ok(report)
 }
 
@@ -266,7 +268,6 @@ fn compare(network: &Regressor, labelled: &Labelled) -> Result<Comparison> {
 /// Truth, prediction and difference over a whole image, on one scale.
 fn map_figure(
     section: &CrossComposition,
-    bench: &Bench,
     specimen: &Specimens,
     network: &Regressor,
 ) -> Result<crate::figure::Figure> {

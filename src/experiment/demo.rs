@@ -5,9 +5,9 @@ use std::time::Instant;
 use ndarray::{Array2, s};
 use serde::{Deserialize, Serialize};
 
+use super::bench::{Bench, three_panels};
 use super::comparison::Comparison;
 use super::labelling::{Known, Labelled, join};
-use super::bench::{Bench, three_panels};
 use super::template::SimulationTemplate;
 use super::tilt_report;
 use super::tilt_sensitivity::TiltSensitivity;
@@ -365,12 +365,7 @@ fn maps_section(
     let mut figures = Vec::new();
     for method in methods {
         let drawn = (method.stem != "columns").then_some(line);
-        let figure = three_panels(
-            method.name,
-            &specimen.image,
-            &method.all,
-            drawn,
-        )?;
+        let figure = three_panels(method.name, &specimen.image, &method.all, drawn)?;
         bench.save(&figure, &format!("map-{}", method.stem))?;
         figures.push((
             format!(
@@ -381,11 +376,7 @@ fn maps_section(
         ));
     }
     let panels: Vec<Scatter> = methods.iter().map(scatter).collect();
-    let figure = scatter_figure(
-        "Measured against true D, unseen part",
-        &panels,
-        3,
-    );
+    let figure = scatter_figure("Measured against true D, unseen part", &panels, 3);
     bench.save(&figure, "measured-against-true")?;
     figures.push((
         "Both components, in the part right of the line.".to_owned(),
@@ -439,4 +430,3 @@ fn scatter(method: &Method) -> Scatter {
             .collect(),
     }
 }
-

@@ -15,6 +15,7 @@ mod tilt_report;
 mod tilt_sensitivity;
 mod training;
 
+pub use bench::About;
 pub use check::check;
 pub use comparison::Comparison;
 pub use cross_composition::CrossComposition;
@@ -23,7 +24,6 @@ pub use demo::Demo;
 pub use labelling::{Known, Labelled, join};
 pub use mapping::{Reading, map_columns};
 pub use prediction::predict;
-pub use bench::About;
 pub use study::{Study, demonstrate, run};
 pub use template::SimulationTemplate;
 pub use tilt_sensitivity::{Shifts, Tilt, TiltSensitivity};

@@ -42,11 +42,7 @@ const HEADER: [&str; 14] = [
 ///
 /// # Errors
 /// An image in which no columns are found.
-pub(super) fn measure(
-    section: &TiltSensitivity,
-    prefix: &str,
-    bench: &Bench,
-) -> Result<Vec<Row>> {
+pub(super) fn measure(section: &TiltSensitivity, prefix: &str, bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, settings) in section.simulations(bench.seed, &bench.simulation, prefix) {
         let (_, file) = bench.images(&name, &settings)?;
@@ -210,9 +206,7 @@ pub(super) fn bias_law(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -
         })
         .collect();
     let source = shown_source(section);
-    let title = (&format!(
-        "Displacement faked by tilt (source {source} Å, azimuth {azimuth}°)"
-    ));
+    let title = (&format!("Displacement faked by tilt (source {source} Å, azimuth {azimuth}°)"));
     let figure = curves_figure(&title, &panels, 3);
     bench.save(&figure, "bias-law")?;
     let caption = "Measured minus true D along the tilt, less its value at zero tilt.";
@@ -251,9 +245,7 @@ fn sublattices(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -> Result
             }
         })
         .collect();
-    let title = (&format!(
-        "Apparent shifts of the sublattices, {specimen} cell"
-    ));
+    let title = (&format!("Apparent shifts of the sublattices, {specimen} cell"));
     let figure = curves_figure(&title, &panels, 2);
     bench.save(&figure, "sublattices")?;
     let caption = "Shifts from the column's place at the entrance face. Both sublattices move with the tilt; what fakes a \

@@ -3,6 +3,7 @@
 mod commands;
 mod figure;
 mod floors;
+mod micrographs;
 mod multislice;
 mod network;
 mod settings;
