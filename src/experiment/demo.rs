@@ -335,9 +335,9 @@ fn image_section(specimen: &Specimens, map: &ColumnMap, bench: &Bench) -> Result
             .map(|column| column.position)
             .collect::<Vec<_>>()
     };
-    let title = ("Simulated image with its columns");
+    let title = "Simulated image with its columns";
     let figure = columns_figure(
-        &title,
+        title,
         &specimen.image,
         &of(Sublattice::A),
         &of(Sublattice::B),

@@ -206,8 +206,8 @@ pub(super) fn bias_law(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -
         })
         .collect();
     let source = shown_source(section);
-    let title = (&format!("Displacement faked by tilt (source {source} Å, azimuth {azimuth}°)"));
-    let figure = curves_figure(&title, &panels, 3);
+    let title = &format!("Displacement faked by tilt (source {source} Å, azimuth {azimuth}°)");
+    let figure = curves_figure(title, &panels, 3);
     bench.save(&figure, "bias-law")?;
     let caption = "Measured minus true D along the tilt, less its value at zero tilt.";
     Ok(Section {
@@ -245,8 +245,8 @@ fn sublattices(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -> Result
             }
         })
         .collect();
-    let title = (&format!("Apparent shifts of the sublattices, {specimen} cell"));
-    let figure = curves_figure(&title, &panels, 2);
+    let title = &format!("Apparent shifts of the sublattices, {specimen} cell");
+    let figure = curves_figure(title, &panels, 2);
     bench.save(&figure, "sublattices")?;
     let caption = "Shifts from the column's place at the entrance face. Both sublattices move with the tilt; what fakes a \
                    polarization is their difference.";
