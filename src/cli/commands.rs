@@ -16,7 +16,7 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
     let force = shared.force;
     match command {
         Command::Demo { output, smoke } => {
-            experiment::demonstrate(&output, smoke, force, reporter)?
+            experiment::demonstrate(&output, smoke, force, reporter)?;
         }
         Command::Simulate {
             file,

@@ -212,7 +212,7 @@ fn windows_larger_than_the_image_are_refused() {
 fn images_without_calibration_or_atoms_are_refused() {
     let here = tempfile::tempdir().unwrap();
     let write = |name: &str, image: &Array2<f32>| {
-        ndarray_npy::write_npy(here.path().join(name), image).unwrap()
+        ndarray_npy::write_npy(here.path().join(name), image).unwrap();
     };
     let mut rng = stream(5, "noise", 0);
     write("flat.npy", &Array2::from_elem((200, 200), 7.0));

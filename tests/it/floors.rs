@@ -1,5 +1,7 @@
 //! The floors of the house: a module uses only lower floors, and some crates live in one room only.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,8 @@
 //! The column map on real micrographs, without options. They are under their own licences and not part of the project: a
 //! checkout without them beside it skips these tests, and says so.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::path::Path;
 
 use ferrostem::column::{ColumnMap, ColumnSettings, measure};
