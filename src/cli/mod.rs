@@ -196,7 +196,7 @@ pub(crate) fn main() -> ExitCode {
     match start(&cli).and_then(|()| commands::run(cli.command, &cli.shared)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {error}");
             ExitCode::from(2)
         }
     }

@@ -148,4 +148,33 @@ mod tests {
         let flipped = polar_cells(&invert(&a), &invert(&b))[0].displacement;
         assert!((d[0] + flipped[0]).abs() < 1e-9 && (d[1] + flipped[1]).abs() < 1e-9);
     }
+
+    proptest::proptest! {
+        /// D turns with the image and does not see where the image is.
+        #[test]
+        fn displacement_turns_with_the_image_and_ignores_its_place(
+            shift in proptest::array::uniform2(-300.0..300.0_f64),
+            true_d in proptest::array::uniform2(-0.4..0.4_f64),
+            angle in -3.2..3.2_f64,
+        ) {
+            let turn = |p: &Point| {
+                let (sin, cos) = angle.sin_cos();
+                [cos * p[0] - sin * p[1] + shift[0], sin * p[0] + cos * p[1] + shift[1]]
+            };
+            let a = square(5, 4.0, 0.0);
+            let b: Vec<Point> =
+                square(4, 4.0, 2.0).iter().map(|p| [p[0] + true_d[0], p[1] + true_d[1]]).collect();
+            let turned = |points: &[Point]| points.iter().map(turn).collect::<Vec<_>>();
+            let cells = polar_cells(&turned(&a), &turned(&b));
+            proptest::prop_assert_eq!(cells.len(), b.len());
+            let (sin, cos) = angle.sin_cos();
+            let expected = [cos * true_d[0] - sin * true_d[1], sin * true_d[0] + cos * true_d[1]];
+            for cell in cells {
+                for axis in 0..2 {
+                    let error = cell.displacement[axis] - PM_PER_ANGSTROM * expected[axis];
+                    proptest::prop_assert!(error.abs() < 1e-8, "{} pm", error);
+                }
+            }
+        }
+    }
 }

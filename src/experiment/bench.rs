@@ -1,6 +1,6 @@
 //! The bench of a study: where it keeps what it has made so far, and what all studies share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -149,11 +149,38 @@ impl Bench {
         }
     }
 
-    /// Removes the states of unfinished networks.
-    pub(super) fn clear_checkpoints(&self) -> Result<()> {
-        let folder = self.folder.join("checkpoints");
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+    /// Removes what is no result of this study: states of unfinished networks, and images and networks that an interrupted
+    /// run with other settings left.
+    pub(super) fn clear(&self, simulations: &[(String, SimulationSettings)]) -> Result<()> {
+        let images: Vec<PathBuf> = simulations
+            .iter()
+            .map(|(name, settings)| self.image_path(name, settings))
+            .collect();
+        let ours = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            images.iter().any(|image| image == path) || name.ends_with(&self.key)
+        };
+        for folder in ["images", "models", "checkpoints"] {
+            let folder = self.folder.join(folder);
+            let Ok(entries) = std::fs::read_dir(&folder) else {
+                continue;
+            };
+            for path in entries
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| !ours(path))
+            {
+                let removed = if path.is_dir() {
+                    std::fs::remove_dir_all(&path)
+                } else {
+                    std::fs::remove_file(&path)
+                };
+                removed.map_err(Error::io("remove", &path))?;
+            }
+        }
+        let checkpoints = self.folder.join("checkpoints");
+        if checkpoints.exists() {
+            std::fs::remove_dir_all(&checkpoints).map_err(Error::io("remove", &checkpoints))?;
         }
         Ok(())
     }

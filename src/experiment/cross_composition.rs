@@ -120,7 +120,7 @@ impl CrossComposition {
 }
 
 /// One composition in one replicate.
-struct Specimens {
+struct Acquired {
     name: String,
     image: Image,
     known: Known,
@@ -189,7 +189,7 @@ fn acquire_all(
     section: &CrossComposition,
     bench: &Bench,
     replicate: usize,
-) -> Result<Vec<Specimens>> {
+) -> Result<Vec<Acquired>> {
     section
         .simulations(bench.seed, &bench.simulation)
         .into_iter()
@@ -199,7 +199,7 @@ fn acquire_all(
             let image = acquire(&plan, &section.acquisition, ideal, replicate as u64)?;
             let known = Known::from(&file.truth);
             let labelled = Labelled::cut(&image, &known, &section.subimages, &section.split())?;
-            Ok(Specimens {
+            Ok(Acquired {
                 name,
                 image,
                 known,
@@ -213,7 +213,7 @@ fn acquire_all(
 fn train_on(
     section: &CrossComposition,
     bench: &Bench,
-    specimens: &[Specimens],
+    specimens: &[Acquired],
     train: &str,
     replicate: usize,
 ) -> Result<Regressor> {
@@ -268,7 +268,7 @@ fn compare(network: &Regressor, labelled: &Labelled) -> Result<Comparison> {
 /// Truth, prediction and difference over a whole image, on one scale.
 fn map_figure(
     section: &CrossComposition,
-    specimen: &Specimens,
+    specimen: &Acquired,
     network: &Regressor,
 ) -> Result<crate::figure::Figure> {
     let points: Vec<_> = specimen

@@ -135,7 +135,7 @@ impl Demo {
 }
 
 /// The image of the demonstration, in all its forms.
-struct Specimens {
+struct Acquired {
     plan: Plan,
     ideal: Array2<f32>,
     image: Image,
@@ -192,7 +192,7 @@ pub(super) fn report(demo: &Demo, bench: &Bench) -> Result<Report> {
     Ok(report)
 }
 
-fn open(demo: &Demo, bench: &Bench) -> Result<Specimens> {
+fn open(demo: &Demo, bench: &Bench) -> Result<Acquired> {
     let (plan, file) = bench.images(IMAGE, &demo.simulation(bench.seed, &bench.simulation))?;
     // The acquired image comes first, the ideal one after it.
     let frame = |detector: usize| {
@@ -205,7 +205,7 @@ fn open(demo: &Demo, bench: &Bench) -> Result<Specimens> {
         data: frame(0),
         sampling: file.sampling,
     };
-    Ok(Specimens {
+    Ok(Acquired {
         plan,
         ideal: frame(1),
         image,
@@ -217,7 +217,7 @@ fn open(demo: &Demo, bench: &Bench) -> Result<Specimens> {
 fn train(
     demo: &Demo,
     subimages: &SubimageSettings,
-    specimen: &Specimens,
+    specimen: &Acquired,
     name: &str,
     bench: &Bench,
 ) -> Result<Regressor> {
@@ -259,7 +259,7 @@ fn train(
 /// Every method on the same image, at the true B columns or nearest to them.
 fn compare(
     demo: &Demo,
-    specimen: &Specimens,
+    specimen: &Acquired,
     map: &ColumnMap,
     centred: &Regressor,
     gridded: &Regressor,
@@ -298,7 +298,7 @@ fn compare(
 }
 
 /// The dense map of a network without atom finding, read off at the true columns: for each the nearest grid point.
-fn at_cells(network: &Regressor, demo: &Demo, specimen: &Specimens) -> Result<Vec<PolarVector>> {
+fn at_cells(network: &Regressor, demo: &Demo, specimen: &Acquired) -> Result<Vec<PolarVector>> {
     let stride = demo.grid.sampling_angstrom;
     let dense = network.predict_map(&specimen.image, stride)?;
     let points: Vec<_> = dense.iter().map(|vector| vector.position).collect();
@@ -329,7 +329,7 @@ fn tile(method: &Method) -> Tile {
     }
 }
 
-fn image_section(specimen: &Specimens, map: &ColumnMap, bench: &Bench) -> Result<Section> {
+fn image_section(specimen: &Acquired, map: &ColumnMap, bench: &Bench) -> Result<Section> {
     let of = |sublattice| {
         map.of(sublattice)
             .map(|column| column.position)
@@ -357,7 +357,7 @@ fn image_section(specimen: &Specimens, map: &ColumnMap, bench: &Bench) -> Result
 
 fn maps_section(
     demo: &Demo,
-    specimen: &Specimens,
+    specimen: &Acquired,
     methods: &[Method],
     bench: &Bench,
 ) -> Result<Section> {

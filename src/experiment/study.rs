@@ -156,7 +156,7 @@ pub fn run(
         let text = "SMOKE: made to see whether everything runs; the numbers in this folder mean nothing.\n";
         write_file(&bench.folder.join("SMOKE.txt"), text.as_bytes())?;
     }
-    bench.clear_checkpoints()?;
+    bench.clear(&simulations)?;
     folder.finish()?;
     reporter.say(format!("{}", output.join("report.html").display()));
     Ok(true)
