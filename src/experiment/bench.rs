@@ -189,18 +189,11 @@ impl Bench {
 /// What every report says first.
 pub(super) fn about_section(about: &About) -> Section {
     let About {
-        question,
-        reproduces,
-        note,
-        ..
+        reproduces, note, ..
     } = about;
-    let paragraphs = vec![
-        question.clone(),
-        format!("What it stands beside: {reproduces}"),
-        note.clone(),
-    ];
+    let paragraphs = vec![format!("What it stands beside: {reproduces}"), note.clone()];
     Section {
-        heading: "Question".to_owned(),
+        heading: "What this is".to_owned(),
         paragraphs,
         ..Section::default()
     }
