@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::network::{Mode, Regressor};
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
+use crate::storage::output::refuse_existing;
 
 /// Distance of neighbouring predictions of a dense map, as a part of the window, where nothing else is known.
 const DENSE_STRIDE: f64 = 0.125;
@@ -27,6 +28,7 @@ pub fn predict(
     force: bool,
     reporter: &Reporter,
 ) -> Result<()> {
+    refuse_existing(output, force)?;
     let regressor = Regressor::load(model)?;
     let mut provenance = Provenance::start(
         "predict",

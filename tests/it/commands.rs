@@ -355,10 +355,11 @@ fn interrupt_when(child: &mut Child, begun: impl Fn() -> bool) {
         );
         std::thread::sleep(Duration::from_millis(2));
     }
-    let pid = child.id().to_string();
+    // The shell's own kill: a small system has no program of that name.
+    let kill = format!("kill -INT {}", child.id());
     assert!(
-        std::process::Command::new("kill")
-            .args(["-INT", &pid])
+        std::process::Command::new("sh")
+            .args(["-c", &kill])
             .status()
             .unwrap()
             .success()
