@@ -113,6 +113,19 @@ impl Error {
         }
     }
 
+    /// The same error, saying in which file what was measured lies.
+    #[must_use]
+    pub fn of_file(self, path: &Path) -> Error {
+        match self {
+            Error::Unmeasurable { what, got, needed } => Error::Unmeasurable {
+                what: format!("{}: {what}", path.display()),
+                got,
+                needed,
+            },
+            other => other,
+        }
+    }
+
     /// An [`Error::Compute`] for `map_err` on errors of numerical libraries.
     pub fn compute<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> Error {
         move |error| Error::Compute {

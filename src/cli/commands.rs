@@ -1,5 +1,6 @@
 //! What each command does, in library calls.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
@@ -98,15 +99,22 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
             }
         }
         Command::Check { file, variation } => check(&file, &variation)?,
-        Command::Info { file } => print!("{}", storage::info::describe(&file)?),
+        Command::Info { file } => tell(&storage::info::describe(&file)?)?,
     }
     Ok(())
 }
 
 /// Validates a settings file of any kind and prints what it resolves to.
 fn check(file: &Path, variation: &Variation) -> Result<()> {
-    println!("{}", experiment::check(&variation.read(file)?)?);
-    Ok(())
+    tell(&format!("{}\n", experiment::check(&variation.read(file)?)?))
+}
+
+/// Writes to standard output; a reader that has gone away is no error.
+fn tell(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 impl Variation {

@@ -60,7 +60,7 @@ struct Variation {
 #[derive(Debug, Args)]
 struct Reading {
     /// Pixel size, in place of the file's own calibration
-    #[arg(long, value_name = "Å/PX")]
+    #[arg(long, value_name = "Å/PX", allow_negative_numbers = true)]
     sampling: Option<f64>,
     /// Which signal of the file: an HDF5 path, a detector's name, or the number of a dm image
     #[arg(long, value_name = "PATH")]

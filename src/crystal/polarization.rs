@@ -170,8 +170,8 @@ mod tests {
             let (sin, cos) = angle.sin_cos();
             let expected = [cos * true_d[0] - sin * true_d[1], sin * true_d[0] + cos * true_d[1]];
             for cell in cells {
-                for axis in 0..2 {
-                    let error = cell.displacement[axis] - PM_PER_ANGSTROM * expected[axis];
+                for (found, expected) in cell.displacement.iter().zip(expected) {
+                    let error = found - PM_PER_ANGSTROM * expected;
                     proptest::prop_assert!(error.abs() < 1e-8, "{} pm", error);
                 }
             }

@@ -8,6 +8,9 @@ use super::texture::Texture;
 use crate::error::Result;
 use crate::settings::Source;
 
+/// More atoms than this are a slip of the pen: a cube of 34 nm holds 3 million.
+const MOST_ATOMS: f64 = 5e7;
+
 /// What is in the microscope: a block of perovskite cells, beam along z. Exactly one of `r3c`, `polar`, `cubic` is given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,6 +79,15 @@ impl Specimen {
                 "cells",
                 got,
                 "three numbers of cells along x, y and the beam, 1 to 4096",
+            ));
+        }
+        let atoms = 5.0 * self.cells.iter().map(|&n| n as f64).product::<f64>();
+        if atoms > MOST_ATOMS {
+            let allowed = format!("at most {MOST_ATOMS:e} atoms");
+            return Err(source.wrong(
+                "cells",
+                format!("{:?}, {atoms:e} atoms", self.cells),
+                allowed,
             ));
         }
         source.in_range(

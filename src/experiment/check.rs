@@ -18,9 +18,13 @@ pub fn check(source: &Source) -> Result<String> {
         let study = Study::read(source)?;
         let under = source.under("simulation");
         let mut text = format!("{}\n{}\n", resolved(&study)?, study.about.time);
+        let mut total = 0.0;
         for (name, settings) in study.simulations() {
-            text += &format!("\nsimulation {name}\n{}\n", simulation(&settings, &under)?);
+            let (lines, seconds) = simulation(&settings, &under)?;
+            text += &format!("\nsimulation {name}\n{lines}\n");
+            total += seconds;
         }
+        text += &format!("\nall simulations   about {total:.0} s; fits and networks come on top\n");
         Ok(text)
     } else if has("images") {
         let settings: DatasetSettings = source.parse()?;
@@ -35,20 +39,22 @@ pub fn check(source: &Source) -> Result<String> {
         Ok(format!(
             "{}\n{}",
             resolved(&settings)?,
-            simulation(&settings, source)?
+            simulation(&settings, source)?.0
         ))
     }
 }
 
 /// Size, work and time of one simulation.
-fn simulation(settings: &SimulationSettings, source: &Source) -> Result<String> {
+fn simulation(settings: &SimulationSettings, source: &Source) -> Result<(String, f64)> {
     let plan = Plan::new(settings, source)?;
+    plan.check_memory(source)?;
     let seconds = plan.estimate_seconds()?;
     let threads = rayon::current_num_threads();
-    Ok(format!(
+    let text = format!(
         "{}\ntime              about {seconds:.0} s with {threads} threads of this machine",
         plan.describe()?
-    ))
+    );
+    Ok((text, seconds))
 }
 
 fn resolved<T: serde::Serialize>(settings: &T) -> Result<String> {

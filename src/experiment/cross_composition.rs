@@ -399,7 +399,10 @@ fn matrices(section: &CrossComposition, bench: &Bench, transfers: &[Transfer]) -
         let figure = heat.figure()?;
         bench.save(&figure, stem)?;
         figures.push((
-            format!("{label}, mean over {} replicates", section.replicates),
+            format!(
+                "{label}, mean over replicates (here {})",
+                section.replicates
+            ),
             figure,
         ));
     }

@@ -13,6 +13,7 @@ use crate::provenance::Provenance;
 use crate::settings::Source;
 use crate::storage::dataset::{DatasetInfo, DatasetWriter, Split, SubImages};
 use crate::storage::micrograph;
+use crate::storage::output::refuse_inputs;
 
 /// A dataset file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,26 +88,38 @@ pub fn make_dataset(
         sampling_angstrom: settings.subimages.sampling_angstrom,
         shape: [window, window],
     };
+    let paths: Vec<PathBuf> = settings
+        .images
+        .iter()
+        .map(|image| source.find(image))
+        .collect();
+    let inputs: Vec<&Path> = paths
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([source.path()])
+        .collect();
+    refuse_inputs(output, &inputs)?;
     let mut writer = DatasetWriter::create(output, &info, force)?;
     let mut counts = [0_usize; 3];
     let mut number = 0;
-    for image in &settings.images {
-        let path = source.find(image);
-        provenance.add_input(&path)?;
-        let micrograph = micrograph::open(&path, settings.signal.as_deref())?;
+    for path in &paths {
+        provenance.add_input(path)?;
+        let micrograph = micrograph::open(path, settings.signal.as_deref())?;
         let bar = reporter.bar("frames", micrograph.frames as u64);
         for frame in 0..micrograph.frames {
             let picture = micrograph.image(frame, settings.sampling_angstrom)?;
             let known = match &settings.labels {
                 Labels::Truth {} => Known::from(micrograph.truth.as_ref().ok_or_else(|| {
                     let allowed = "images of `ferrostem simulate`, or [labels.columns]";
-                    Error::data(&path, "/truth", "no truth in this file", allowed)
+                    Error::data(path, "/truth", "no truth in this file", allowed)
                 })?),
                 Labels::Columns(columns) => {
-                    Known::from(&column::measure(&picture, columns, &Reporter::quiet())?)
+                    let map = column::measure(&picture, columns, &Reporter::quiet());
+                    Known::from(&map.map_err(|error| error.of_file(path))?)
                 }
             };
-            let labelled = Labelled::cut(&picture, &known, &settings.subimages, &settings.split)?;
+            let labelled = Labelled::cut(&picture, &known, &settings.subimages, &settings.split)
+                .map_err(|error| error.of_file(path))?;
             writer.append(&SubImages {
                 subimages: labelled.subimages.view(),
                 targets: labelled.targets.view(),

@@ -403,11 +403,11 @@ fn maps_section(
     Ok(Section {
         heading: "Polarization, three times".to_owned(),
         paragraphs: vec![format!(
-            "The same image, tilted by {:?} mrad, is mapped by column fits, by a network that looks at sub-images centred on \
+            "The same image, tilted by ({}, {}) mrad, is mapped by column fits, by a network that looks at sub-images centred on \
              the B columns found, and by one that looks at every place without finding atoms. The networks learnt left of \
              the line, from other noise realisations with the true displacements as labels: they could learn what the tilt \
              does, the fit could not.",
-            demo.tilt_mrad
+            demo.tilt_mrad[0], demo.tilt_mrad[1]
         )],
         figures,
         tables: vec![Table {
@@ -422,8 +422,8 @@ fn scatter(method: &Method) -> Scatter {
     let pairs = method.test.truth.iter().zip(&method.test.measured);
     Scatter {
         title: method.name.to_owned(),
-        x_label: "true D".to_owned(),
-        y_label: "measured D".to_owned(),
+        x_label: "true D (pm)".to_owned(),
+        y_label: "measured D (pm)".to_owned(),
         unit: "pm".to_owned(),
         points: pairs
             .flat_map(|(t, m)| [0, 1].map(|axis| [t[axis], m.displacement[axis]]))

@@ -14,12 +14,14 @@ use crate::neighbours::{Neighbours, Point};
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::storage::micrograph;
-use crate::storage::output::{OutputFolder, write_file};
+use crate::storage::output::{OutputFolder, refuse_inputs, write_file};
 use crate::storage::polarization::{MapGrid, write_polarization};
 use crate::storage::tables;
 
 /// Measured and true columns closer than this part of a cell are the same.
 const SAME_COLUMN: f64 = 0.35;
+/// Deviation of the lattice from the nominal one at which the pixel size is in doubt; perovskites differ by less.
+const CALIBRATION_IN_DOUBT: f64 = 0.06;
 
 /// How an image file is read.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -57,8 +59,9 @@ pub(super) fn open_image(
     if micrograph.frames > 1 {
         let label = micrograph.label(reading.frame);
         reporter.say(format!(
-            "frame {} of {}: {label}; --frame chooses another",
-            reading.frame, micrograph.frames
+            "frame {} ({label}); --frame 0 to {} chooses another",
+            reading.frame,
+            micrograph.frames - 1
         ));
     }
     let image = micrograph.image(reading.frame, reading.sampling)?;
@@ -80,9 +83,10 @@ pub fn map_columns(
     let settings = ColumnSettings::default();
     let text = toml::to_string(&settings).unwrap_or_default();
     let mut provenance = Provenance::start("columns", text, None);
-    crate::storage::output::refuse_existing(output, force)?;
+    refuse_inputs(output, &[path])?;
+    let folder = OutputFolder::create(output, force)?;
     let (image, truth) = open_image(path, reading, &mut provenance, reporter)?;
-    let map = column::measure(&image, &settings, reporter)?;
+    let map = measured(&image, &settings, path, reporter)?;
     let files = MapFiles {
         title: "Polar displacement from the column fit",
         image: &image,
@@ -91,7 +95,27 @@ pub fn map_columns(
         columns: Some(&map),
         provenance: &provenance,
     };
-    files.write(output, force, reporter)
+    files.write(folder, reporter)
+}
+
+/// The columns of an image from a file; says so when the lattice contradicts the pixel size.
+///
+/// # Errors
+/// The image shows no columns; the message names the file.
+pub(super) fn measured(
+    image: &Image,
+    settings: &ColumnSettings,
+    path: &Path,
+    reporter: &Reporter,
+) -> Result<ColumnMap> {
+    let map = column::measure(image, settings, reporter).map_err(|error| error.of_file(path))?;
+    if (map.calibration_ratio - 1.0).abs() > CALIBRATION_IN_DOUBT {
+        reporter.say(format!(
+            "warning: the lattice is {:.3} of a perovskite's {} Å: is the pixel size right? Displacements scale with it",
+            map.calibration_ratio, settings.nominal_pitch_angstrom
+        ));
+    }
+    Ok(map)
 }
 
 /// A map and what goes with it into a folder.
@@ -115,9 +139,8 @@ impl MapFiles<'_> {
     /// Writes tables, `polarization.hspy`, figures and provenance; the folder appears whole.
     ///
     /// # Errors
-    /// A finished `output` without `force`, or a disk that refuses.
-    pub(super) fn write(&self, output: &Path, force: bool, reporter: &Reporter) -> Result<()> {
-        let folder = OutputFolder::create(output, force)?;
+    /// A disk that refuses.
+    pub(super) fn write(&self, folder: OutputFolder, reporter: &Reporter) -> Result<()> {
         let here = folder.partial();
         let provenance = self.provenance.finished();
         tables::write_polarization(&here.join("polarization.csv"), self.vectors)?;

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::mapping::{MapFiles, Reading, open_image};
-use crate::column::{self, ColumnSettings};
+use super::mapping::{MapFiles, Reading, measured, open_image};
+use crate::column::ColumnSettings;
 use crate::crystal::Sublattice;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::{Mode, Regressor};
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
-use crate::storage::output::refuse_existing;
+use crate::storage::output::{OutputFolder, refuse_inputs};
 
 /// Distance of neighbouring predictions of a dense map, as a part of the window, where nothing else is known.
 const DENSE_STRIDE: f64 = 0.125;
@@ -28,7 +28,8 @@ pub fn predict(
     force: bool,
     reporter: &Reporter,
 ) -> Result<()> {
-    refuse_existing(output, force)?;
+    refuse_inputs(output, &[image, model])?;
+    let folder = OutputFolder::create(output, force)?;
     let regressor = Regressor::load(model)?;
     let mut provenance = Provenance::start(
         "predict",
@@ -37,14 +38,15 @@ pub fn predict(
     );
     provenance.add_input(&model.join("model.toml"))?;
     let (picture, truth) = open_image(image, reading, &mut provenance, reporter)?;
+    let in_file = |error: Error| error.of_file(image);
     let subimages = &regressor.description().subimages;
     let vectors = if dense || subimages.mode == Mode::Grid {
         let stride = subimages
             .stride_angstrom
             .unwrap_or(subimages.window_angstrom * DENSE_STRIDE);
-        regressor.predict_map(&picture, stride)?
+        regressor.predict_map(&picture, stride).map_err(in_file)?
     } else {
-        let map = column::measure(&picture, &ColumnSettings::default(), reporter)?;
+        let map = measured(&picture, &ColumnSettings::default(), image, reporter)?;
         let sublattice = if subimages.mode == Mode::CentredA {
             Sublattice::A
         } else {
@@ -55,7 +57,7 @@ pub fn predict(
             .filter(|column| column.flags == 0)
             .map(|c| c.position)
             .collect();
-        regressor.predict_at(&picture, &points)?
+        regressor.predict_at(&picture, &points).map_err(in_file)?
     };
     let files = MapFiles {
         title: "Polar displacement from the network",
@@ -65,5 +67,5 @@ pub fn predict(
         columns: None,
         provenance: &provenance,
     };
-    files.write(output, force, reporter)
+    files.write(folder, reporter)
 }

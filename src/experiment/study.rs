@@ -16,7 +16,8 @@ use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::settings::Source;
 use crate::simulation::{Plan, Shard, SimulationSettings};
-use crate::storage::output::{OutputFolder, write_file};
+use crate::storage::claim::{Claim, Company};
+use crate::storage::output::{OutputFolder, refuse_inputs, write_file};
 
 /// An experiment file: one question, one section that says how it is answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,7 +104,15 @@ pub fn run(
     reporter: &Reporter,
 ) -> Result<bool> {
     let study = Study::read(source)?;
+    refuse_inputs(output, &[source.path()])?;
     let folder = OutputFolder::resumable(output, force)?;
+    let company = if shard.is_some() {
+        Company::Shards
+    } else {
+        Company::None
+    };
+    // What is kept there carries hashes of its own settings: an unfinished study of other settings is no obstacle.
+    let claim = Claim::new(folder.partial(), "study", company, force)?;
     let provenance = Provenance::start("run", source.text().to_owned(), Some(study.seed));
     let mut bench = Bench {
         seed: study.seed,
@@ -157,6 +166,7 @@ pub fn run(
         write_file(&bench.folder.join("SMOKE.txt"), text.as_bytes())?;
     }
     bench.clear(&simulations)?;
+    claim.release()?;
     folder.finish()?;
     reporter.say(format!("{}", output.join("report.html").display()));
     Ok(true)

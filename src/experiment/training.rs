@@ -12,8 +12,9 @@ use crate::network::{
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::settings::Source;
+use crate::storage::claim::{Claim, Company};
 use crate::storage::dataset::{Dataset, Split};
-use crate::storage::output::{OutputFolder, partial_path, write_file};
+use crate::storage::output::{OutputFolder, partial_path, refuse_inputs, write_file};
 
 /// A training file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,9 +58,17 @@ pub fn train(
             "an interrupted training",
         ));
     }
+    refuse_inputs(output, &[source.path(), &path])?;
     let folder = OutputFolder::resumable(output, force)?;
     let mut provenance = Provenance::start("train", source.text().to_owned(), Some(settings.seed));
     provenance.add_input(&path)?;
+    let key = format!(
+        "{}\n{}\n{:?}",
+        provenance.version,
+        source.text(),
+        provenance.inputs
+    );
+    let claim = Claim::new(folder.partial(), &key, Company::None, force)?;
     let part = |part| -> Result<Samples> {
         let (subimages, targets) = dataset.read(&dataset.indices(part))?;
         Ok(Samples { subimages, targets })
@@ -92,6 +101,7 @@ pub fn train(
         .regressor
         .save(folder.partial(), &provenance.finished())?;
     std::fs::remove_dir_all(&checkpoint).map_err(Error::io("remove", &checkpoint))?;
+    claim.release()?;
     folder.finish()
 }
 

@@ -35,7 +35,7 @@ use std::path::Path;
 use resvg::{tiny_skia, usvg};
 
 use crate::error::{Error, Result};
-use crate::storage::output::{refuse_existing, write_file};
+use crate::storage::output::{refuse_file, write_file};
 
 /// Pixels of a saved PNG per CSS pixel: 3 gives 288 dots per inch at the size that the SVG asks for.
 const PNG_SCALE: f64 = 3.0;
@@ -101,7 +101,7 @@ impl Figure {
     pub fn save(&self, folder: &Path, stem: &str, force: bool) -> Result<()> {
         let paths = ["png", "svg"].map(|extension| folder.join(format!("{stem}.{extension}")));
         for path in &paths {
-            refuse_existing(path, force)?;
+            refuse_file(path, force)?;
         }
         let [png, svg] = paths;
         write_file(&png, &self.to_png(PNG_SCALE)?)?;

@@ -12,7 +12,7 @@ use super::canvas::{escape, png_uri};
 use super::colour::{FAINT, GRID, INK, PAPER};
 use super::{Figure, font};
 use crate::error::Result;
-use crate::storage::output::{refuse_existing, write_file};
+use crate::storage::output::{refuse_file, write_file};
 
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
@@ -101,7 +101,7 @@ impl Report {
     /// # Errors
     /// The file exists and `force` is not set, or the system refuses.
     pub fn save(&self, path: &Path, force: bool) -> Result<()> {
-        refuse_existing(path, force)?;
+        refuse_file(path, force)?;
         write_file(path, self.to_html()?.as_bytes())
     }
 }

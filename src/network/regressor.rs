@@ -157,7 +157,16 @@ impl Regressor {
         let paths = weight_paths(folder, count);
         let networks = paths.iter().map(|path| {
             let tensors = read_tensors(path)?;
-            take_weights(path, &tensors, "", &architecture)
+            let weights = take_weights(path, &tensors, "", &architecture)?;
+            if weights.iter().flatten().any(|w| !w.is_finite()) {
+                return Err(Error::data(
+                    path,
+                    "weights",
+                    "numbers that are not finite",
+                    "finite weights; the file is damaged",
+                ));
+            }
+            Ok(weights)
         });
         let networks = networks.collect::<Result<_>>()?;
         Self::new(description, architecture, networks)

@@ -16,6 +16,16 @@ const PROBES_PER_UNIT: usize = 512;
 /// Slices of the trial that a time estimate is made from.
 const SLICES_OF_A_TRIAL: usize = 8;
 
+/// Memory that is free for a program [bytes], where the system tells.
+fn free_memory() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024.0)
+}
+
 /// Part `index` of `count`, counting from 1: `--shard 2/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
@@ -271,6 +281,38 @@ impl Plan {
             oversampling: self.settings.multislice.oversampling,
         };
         Ok(expected_work(sizes, self.settings.multislice.precision))
+    }
+
+    /// Refuses work that this machine's memory cannot hold.
+    ///
+    /// # Errors
+    /// What it needs and what is free.
+    pub fn check_memory(&self, source: &Source) -> Result<()> {
+        let Some(free) = free_memory() else {
+            return Ok(());
+        };
+        let multislice = &self.settings.multislice;
+        let (rows, cols) = self.grid.shape();
+        // The scattering factors of three elements on the fine grid come first; only then is the rest worth counting.
+        let fine = (rows * cols * multislice.oversampling.pow(2)) as f64 * 8.0 * 3.0;
+        let needed = if fine > free {
+            fine
+        } else {
+            self.work()?.bytes as f64
+        };
+        if needed <= free {
+            return Ok(());
+        }
+        let gib = f64::from(1u32 << 30);
+        let got = format!(
+            "a {cols} × {rows} px wave that needs {:.1} GiB with its potentials",
+            needed / gib
+        );
+        let allowed = format!(
+            "what fits into the {:.1} GiB free here: a coarser grid, a smaller specimen, less oversampling",
+            free / gib
+        );
+        Err(source.wrong("grid", got, allowed))
     }
 
     /// Seconds that the whole work will take on this machine, from a few waves sent through a few slices.

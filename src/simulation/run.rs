@@ -13,8 +13,9 @@ use crate::multislice::Multislice;
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::settings::Source;
+use crate::storage::claim::{Claim, Company};
 use crate::storage::hspy::{DetectorStack, ImageFile, write_images};
-use crate::storage::output::{partial_path, refuse_existing};
+use crate::storage::output::{partial_path, refuse_file, refuse_inputs};
 use crate::storage::parts::Parts;
 
 /// What a call of [`simulate`] came to.
@@ -45,7 +46,9 @@ pub fn simulate(
     reporter: &Reporter,
 ) -> Result<Outcome> {
     let plan = Plan::new(settings, source)?;
-    refuse_existing(output, force)?;
+    refuse_file(output, force)?;
+    refuse_inputs(output, &[source.path()])?;
+    plan.check_memory(source)?;
     plan.warn(reporter);
     reporter.detail(plan.describe()?);
     let provenance = Provenance::start(
@@ -53,6 +56,12 @@ pub fn simulate(
         toml::to_string(settings).unwrap_or_default(),
         Some(settings.seed),
     );
+    let company = if shard.is_some() {
+        Company::Shards
+    } else {
+        Company::None
+    };
+    let _claim = Claim::new(&partial_path(output), &plan.key(), company, force)?;
     let parts = Parts::new(&partial_path(output), &plan.key());
     compute_missing(&plan, &parts, shard, reporter)?;
     let units = plan.units();

@@ -9,6 +9,8 @@ use crate::settings::Source;
 
 /// Numbers of pixels may not exceed this; larger waves would not fit any machine.
 const MOST_PIXELS: usize = 16_384;
+/// Probe positions farther out than this are a slip of the pen [Å].
+const FARTHEST: f64 = 1e5;
 /// Two lengths that differ by less than this fraction of a step are the same.
 const SAME: f64 = 1e-6;
 
@@ -31,6 +33,15 @@ impl Raster {
     pub fn new(scan: &ScanSettings, extent: [f64; 2], source: &Source) -> Result<Self> {
         let start = scan.start_angstrom;
         let end = scan.end_angstrom.unwrap_or(extent);
+        for value in start.into_iter().chain(end) {
+            source.in_range(
+                "scan",
+                value,
+                -FARTHEST..=FARTHEST,
+                "Å",
+                "start and end of the area",
+            )?;
+        }
         for axis in 0..2 {
             if !(start[axis].is_finite() && end[axis].is_finite() && end[axis] > start[axis]) {
                 let got = format!("from {start:?} to {end:?}");

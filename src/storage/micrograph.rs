@@ -256,7 +256,7 @@ impl Micrograph {
                     &self.path,
                     "pixel size",
                     "no calibration",
-                    "--sampling Å/px",
+                    "--sampling Å/px, or sampling_angstrom in a dataset file",
                 )
             })?,
         };

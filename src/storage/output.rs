@@ -6,15 +6,90 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Fails if a finished result is at `path` and may not be replaced.
+/// Files of which a folder of results holds at least one; `--force` replaces no other folder.
+const MARKS: [&str; 3] = ["provenance.toml", "model.toml", "report.html"];
+
+/// Fails if `path` may not become a file of results: something is there and `force` is not set, or it is a folder.
 ///
 /// # Errors
-/// [`Error::Exists`].
-pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
-    if !force && path.exists() {
+/// [`Error::Exists`], or what is in the way.
+pub fn refuse_file(path: &Path, force: bool) -> Result<()> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if found.is_dir() {
+        return Err(Error::data(
+            path,
+            "output",
+            "a folder",
+            "the name of a file",
+        ));
+    }
+    if force {
+        Ok(())
+    } else {
+        Err(Error::Exists {
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// Fails if `path` may not become a folder of results: something is there and `force` is not set, or what is there is not a
+/// folder of results.
+///
+/// # Errors
+/// [`Error::Exists`], or what is in the way.
+pub fn refuse_folder(path: &Path, force: bool) -> Result<()> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !found.is_dir() {
+        return Err(Error::data(
+            path,
+            "output",
+            "a file",
+            "the name of a folder",
+        ));
+    }
+    if !force {
         return Err(Error::Exists {
             path: path.to_owned(),
         });
+    }
+    let empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    if empty || MARKS.iter().any(|mark| path.join(mark).exists()) {
+        return Ok(());
+    }
+    let got = "a folder that holds no results of this program";
+    Err(Error::data(
+        path,
+        "output",
+        got,
+        "another name; --force replaces results only",
+    ))
+}
+
+/// Fails if a result would replace one of its own `inputs`, or the folder it lies in.
+///
+/// # Errors
+/// The input that would be lost.
+pub fn refuse_inputs(output: &Path, inputs: &[&Path]) -> Result<()> {
+    let Ok(output) = output.canonicalize() else {
+        return Ok(());
+    };
+    for input in inputs {
+        if input
+            .canonicalize()
+            .is_ok_and(|input| input.starts_with(&output))
+        {
+            let got = format!("the input {}", input.display());
+            return Err(Error::data(
+                &output,
+                "output",
+                got,
+                "a name that replaces no input",
+            ));
+        }
     }
     Ok(())
 }
@@ -70,7 +145,7 @@ impl OutputFile {
     /// # Errors
     /// `path` exists and `force` is not set, or the folder cannot be written.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
-        refuse_existing(path, force)?;
+        refuse_file(path, force)?;
         let folder = parent(path);
         fs::create_dir_all(folder).map_err(Error::io("make the folder", folder))?;
         let file = tempfile::NamedTempFile::new_in(folder).map_err(Error::io("write", path))?;
@@ -111,7 +186,7 @@ impl OutputFolder {
     /// # Errors
     /// `path` exists and `force` is not set, or the folder cannot be made.
     pub fn create(path: &Path, force: bool) -> Result<Self> {
-        refuse_existing(path, force)?;
+        refuse_folder(path, force)?;
         let partial = partial_path(path);
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(Error::io("remove", &partial))?;
@@ -129,7 +204,7 @@ impl OutputFolder {
     /// # Errors
     /// `path` exists and `force` is not set, or the folder cannot be made.
     pub fn resumable(path: &Path, force: bool) -> Result<Self> {
-        refuse_existing(path, force)?;
+        refuse_folder(path, force)?;
         let partial = partial_path(path);
         fs::create_dir_all(&partial).map_err(Error::io("make the folder", &partial))?;
         Ok(Self {
@@ -192,6 +267,7 @@ mod tests {
         let target = here.path().join("result");
         let folder = OutputFolder::create(&target, false).unwrap();
         write_file(&folder.partial().join("a.csv"), b"x\n").unwrap();
+        write_file(&folder.partial().join("provenance.toml"), b"").unwrap();
         assert!(!target.exists());
         folder.finish().unwrap();
         assert_eq!(fs::read(target.join("a.csv")).unwrap(), b"x\n");
@@ -214,6 +290,39 @@ mod tests {
             1,
             "nothing is left beside the result"
         );
+    }
+
+    #[test]
+    fn force_replaces_results_and_nothing_else() {
+        let here = tempfile::tempdir().unwrap();
+        let at = |name: &str| here.path().join(name);
+        fs::create_dir(at("mine")).unwrap();
+        assert!(
+            refuse_folder(&at("mine"), true).is_ok(),
+            "an empty folder is nobody's loss"
+        );
+        fs::write(at("mine/keep.txt"), b"dear").unwrap();
+        assert!(
+            refuse_folder(&at("mine"), true)
+                .unwrap_err()
+                .to_string()
+                .contains("no results")
+        );
+        assert!(
+            refuse_folder(&at("mine/keep.txt"), true)
+                .unwrap_err()
+                .to_string()
+                .contains("a file")
+        );
+        assert!(
+            refuse_file(&at("mine"), true)
+                .unwrap_err()
+                .to_string()
+                .contains("a folder")
+        );
+        assert!(refuse_inputs(&at("mine"), &[&at("mine/keep.txt")]).is_err());
+        assert!(refuse_inputs(&at("mine/keep.txt"), &[&at("mine/keep.txt")]).is_err());
+        assert!(refuse_inputs(&at("other"), &[&at("mine/keep.txt")]).is_ok());
     }
 
     #[test]

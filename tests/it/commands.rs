@@ -182,6 +182,57 @@ fn finished_results_are_not_replaced_without_force() {
 }
 
 #[test]
+fn force_replaces_no_input_and_no_foreign_folder() {
+    let here = tempfile::tempdir().unwrap();
+    fs::copy(
+        CHAIN.path().join("image.hspy"),
+        here.path().join("image.hspy"),
+    )
+    .unwrap();
+    fs::copy(good(), here.path().join("own.toml")).unwrap();
+    fs::create_dir(here.path().join("dear")).unwrap();
+    fs::write(here.path().join("dear/keep.txt"), "dear").unwrap();
+    for arguments in [
+        ["columns", "image.hspy", "-o", "image.hspy", "--force"],
+        ["columns", "image.hspy", "-o", "dear", "--force"],
+        ["columns", "image.hspy", "-o", ".", "--force"],
+        ["simulate", "own.toml", "-o", "own.toml", "--force"],
+        ["simulate", "own.toml", "-o", "dear", "--force"],
+    ] {
+        refusal(ferrostem(here.path()).args(arguments));
+        assert_eq!(
+            entries(here.path()),
+            ["dear", "image.hspy", "own.toml"],
+            "{arguments:?}"
+        );
+    }
+    assert!(here.path().join("dear/keep.txt").exists() && here.path().join("image.hspy").is_file());
+    assert!(fs::read(here.path().join("own.toml")).unwrap() == fs::read(good()).unwrap());
+}
+
+#[test]
+fn silly_requests_are_refused_before_memory_is_asked_for() {
+    let here = tempfile::tempdir().unwrap();
+    let good = good();
+    let check = |sets: &[&str]| {
+        let mut command = ferrostem(here.path());
+        command.arg("check").arg(&good);
+        for set in sets {
+            command.args(["--set", set]);
+        }
+        refusal(&mut command)
+    };
+    assert!(check(&["specimen.cells=[4096,4096,4096]"]).contains("atoms"));
+    let fine = [
+        "grid.sampling_angstrom=0.005",
+        "multislice.oversampling=8",
+        "specimen.cells=[64,64,4]",
+    ];
+    assert!(check(&fine).contains("GiB"));
+    assert!(check(&["scan.end_angstrom=[1e300,1]"]).contains("scan"));
+}
+
+#[test]
 fn windows_larger_than_the_image_are_refused() {
     let here = CHAIN.path();
     let message = refusal(ferrostem(here).args([

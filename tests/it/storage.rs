@@ -384,7 +384,9 @@ fn an_image_without_calibration_asks_for_sampling() {
     let opened = micrograph::open(&path, None).unwrap();
     let error = opened.image(0, None).unwrap_err().to_string();
     assert!(
-        error.ends_with("got no calibration; allowed: --sampling Å/px"),
+        error.ends_with(
+            "got no calibration; allowed: --sampling Å/px, or sampling_angstrom in a dataset file"
+        ),
         "{error}"
     );
     assert_eq!(opened.image(0, Some(0.1)).unwrap().sampling, [0.1, 0.1]);
