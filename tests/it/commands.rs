@@ -370,7 +370,10 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         let message = refusal(ferrostem(here.path()).args(&arguments));
         failed.push((message, entries(&small)));
     }
-    let unmounted = std::process::Command::new("umount").arg(&small).status();
+    let unmounted = std::process::Command::new("umount")
+        .arg("-l")
+        .arg(&small)
+        .status();
     assert!(unmounted.is_ok_and(|status| status.success()));
     for (message, left) in failed {
         assert!(message.contains("No space left"), "{message}");
