@@ -3,6 +3,7 @@
 mod commands;
 mod figure;
 mod floors;
+mod formats;
 mod micrographs;
 mod multislice;
 mod network;
