@@ -1,5 +1,6 @@
 //! Crystals: what is in the microscope, and the truth about it.
 
+pub mod element;
 pub mod perovskite;
 pub mod phonons;
 pub mod polarization;

@@ -4,11 +4,12 @@
 //! A configuration's displacements come from one stream, atom by atom, so that all tilts and thicknesses of a simulation see
 //! the same ones: differences between tilts then carry little phonon noise.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
+use super::element;
 use super::structure::Structure;
 use crate::error::Result;
 use crate::rng::stream;
@@ -23,9 +24,6 @@ pub struct Phonons {
     /// Root mean square displacement along one axis, by element [Å].
     pub rms_angstrom: BTreeMap<String, f64>,
 }
-
-/// Symbols of the elements that specimens hold.
-const SYMBOLS: [(&str, u8); 4] = [("O", 8), ("Fe", 26), ("Sm", 62), ("Bi", 83)];
 
 impl Phonons {
     /// Checks the numbers; `source` stands at this section.
@@ -42,13 +40,14 @@ impl Phonons {
         )?;
         for (symbol, &rms) in &self.rms_angstrom {
             let key = format!("rms_angstrom.{symbol}");
-            if !SYMBOLS.iter().any(|(known, _)| known == symbol) {
-                return Err(source.wrong(&key, format!("`{symbol}`"), "O, Fe, Sm, Bi"));
+            if element::number(symbol).is_none() {
+                return Err(source.wrong(&key, format!("`{symbol}`"), "a chemical symbol"));
             }
             source.in_range(&key, rms, 0.0..=0.5, "Å", "u, not B or U; about 0.07")?;
         }
-        for (symbol, number) in SYMBOLS {
-            if structure.numbers.contains(&number) && !self.rms_angstrom.contains_key(symbol) {
+        let present: BTreeSet<u8> = structure.numbers.iter().copied().collect();
+        for symbol in present.into_iter().map(element::symbol) {
+            if !self.rms_angstrom.contains_key(symbol) {
                 return Err(source.wrong(
                     &format!("rms_angstrom.{symbol}"),
                     "nothing",
@@ -68,13 +67,12 @@ impl Phonons {
         configuration: usize,
     ) -> Vec<[f64; 3]> {
         let mut rng = stream(seed, "phonons", configuration as u64);
-        let rms = |number: u8| {
-            let symbol = SYMBOLS
-                .iter()
-                .find(|(_, known)| *known == number)
-                .map_or("", |(symbol, _)| *symbol);
-            self.rms_angstrom.get(symbol).copied().unwrap_or(0.0)
-        };
+        let by_number: BTreeMap<u8, f64> = self
+            .rms_angstrom
+            .iter()
+            .filter_map(|(symbol, &rms)| Some((element::number(symbol)?, rms)))
+            .collect();
+        let rms = |number: u8| by_number.get(&number).copied().unwrap_or(0.0);
         let displaced = |(position, &number): (&[f64; 3], &u8)| {
             position.map(|x| {
                 let deviate: f64 = StandardNormal.sample(&mut rng);
@@ -147,7 +145,7 @@ mod tests {
         assert!(
             error("Xx", 0.07)
                 .unwrap_err()
-                .contains("allowed: O, Fe, Sm, Bi")
+                .contains("allowed: a chemical symbol")
         );
         assert!(error("Bi", 7.0).unwrap_err().contains("0 to 0.5 Å"));
     }
