@@ -6,18 +6,25 @@ use ndarray::{Array2, Array3};
 use num_complex::Complex;
 use rayon::prelude::*;
 
-use super::band::Band;
 use super::detector::{AnnularDetector, DetectorPixels};
-use super::engine::Engine;
-pub use super::engine::Illumination;
+use super::engine::{Engine, Entrance, Wave};
 use super::fft::{Fft2, Real, intensity, widen};
 use super::grid::Grid;
 use super::potential::Potential;
-use super::probe::ProbeSettings;
-use super::propagator::propagator;
+use super::probe::{Probe, ProbeSettings};
 use super::settings::Precision;
+use super::slices::Slices;
 use crate::error::{Error, Result};
 use crate::neighbours::Point;
+
+/// What enters the specimen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Illumination {
+    /// The plane wave ψ = 1, along the axis of the microscope.
+    PlaneWave,
+    /// The probe at a position `[x, y]` [Å].
+    Probe(Point),
+}
 
 /// A specimen, a probe, detectors, exit thicknesses and a tilt, made ready: waves can be sent through.
 pub struct Multislice {
@@ -28,8 +35,7 @@ pub struct Multislice {
 /// What does not depend on the tilt or the precision.
 struct Optics {
     grid: Grid,
-    wavelength: f64,
-    slice_thickness: f64,
+    probe: Probe,
     detectors: Vec<DetectorPixels>,
     exits: Vec<usize>,
 }
@@ -53,10 +59,9 @@ impl Multislice {
         exit_slices: &[usize],
     ) -> Result<Self> {
         let optics = Optics::new(potential, probe, detectors, exit_slices)?;
-        let flight = optics.flight([0.0; 2]);
         let engine = match precision {
-            Precision::F32 => AnyEngine::F32(Engine::new(potential, probe, &flight)?),
-            Precision::F64 => AnyEngine::F64(Engine::new(potential, probe, &flight)?),
+            Precision::F32 => AnyEngine::F32(engine(potential, probe)),
+            Precision::F64 => AnyEngine::F64(engine(potential, probe)),
         };
         Ok(Self {
             engine,
@@ -67,11 +72,10 @@ impl Multislice {
     /// The same for a specimen tilted by `[x, y]` [mrad]; only the propagator is new, the rest is shared.
     #[must_use]
     pub fn with_tilt(&self, tilt_mrad: [f64; 2]) -> Self {
-        let flight = self.optics.flight(tilt_mrad);
         Self {
             engine: match &self.engine {
-                AnyEngine::F32(engine) => AnyEngine::F32(engine.with_flight(&flight)),
-                AnyEngine::F64(engine) => AnyEngine::F64(engine.with_flight(&flight)),
+                AnyEngine::F32(engine) => AnyEngine::F32(engine.with_tilt(tilt_mrad)),
+                AnyEngine::F64(engine) => AnyEngine::F64(engine.with_tilt(tilt_mrad)),
             },
             optics: Arc::clone(&self.optics),
         }
@@ -152,21 +156,17 @@ impl Optics {
         let pixels = |detector| DetectorPixels::new(detector, &grid, probe.wavelength());
         Ok(Self {
             detectors: detectors.iter().map(pixels).collect::<Result<_>>()?,
+            probe: Probe::new(probe, &grid)?,
             grid,
-            wavelength: probe.wavelength(),
-            slice_thickness: potential.slice_thickness(),
             exits: exit_slices.to_vec(),
         })
     }
 
-    fn flight(&self, tilt_mrad: [f64; 2]) -> Vec<Complex<f64>> {
-        propagator(
-            &self.grid,
-            &Band::new(&self.grid),
-            self.slice_thickness,
-            self.wavelength,
-            tilt_mrad,
-        )
+    fn wave(&self, illumination: Illumination) -> Wave<'_> {
+        Wave::whole(match illumination {
+            Illumination::PlaneWave => Entrance::Beam([0; 2]),
+            Illumination::Probe(position) => Entrance::Probe(&self.probe, position),
+        })
     }
 
     fn scan<T: Real>(&self, engine: &Engine<T>, positions: &[Point]) -> Array3<f64> {
@@ -182,8 +182,9 @@ impl Optics {
             .for_each_init(
                 || engine.workspace(),
                 |work, (sums, &position)| {
-                    let beam = Illumination::Probe(position);
-                    engine.run(beam, &self.exits, work, |exit, column, values| {
+                    let wave = self.wave(Illumination::Probe(position));
+                    let pass = |_: usize, _: &_, _: usize, _: &[Complex<T>]| {};
+                    engine.run(&wave, &self.exits, work, pass, |exit, column, values| {
                         for (index, detector) in self.detectors.iter().enumerate() {
                             let ranges = detector.ranges(column).iter();
                             let seen = ranges.flat_map(|range| &values[range.clone()]);
@@ -205,9 +206,10 @@ impl Optics {
         let mut spectra = vec![Array2::zeros(self.grid.shape()); self.exits.len()];
         let mut work = engine.workspace();
         engine.run(
-            illumination,
+            &self.wave(illumination),
             &self.exits,
             &mut work,
+            |_, _, _, _| {},
             |exit, column, values| {
                 self.store(&mut spectra[exit], column, values);
             },
@@ -219,7 +221,7 @@ impl Optics {
         let mut spectrum = Array2::zeros(self.grid.shape());
         let mut work = engine.workspace();
         engine.enter(
-            Illumination::Probe(position),
+            &self.wave(Illumination::Probe(position)).entrance,
             &mut work,
             |column, values| {
                 self.store(&mut spectrum, column, values);
@@ -245,6 +247,11 @@ impl Optics {
         let (rows, cols) = self.grid.shape();
         (rows * cols) as f64
     }
+}
+
+fn engine<T: Real>(potential: &Potential, probe: &ProbeSettings) -> Engine<T> {
+    let slices = Arc::new(Slices::new(potential, probe.energy()));
+    Engine::new(slices, potential.grid(), [0.0; 2])
 }
 
 /// From the spectrum to the wave.

@@ -30,6 +30,7 @@ mod probe;
 mod propagator;
 mod scattering;
 mod settings;
+mod slices;
 
 pub use aberrations::Aberrations;
 pub use detector::AnnularDetector;

@@ -75,9 +75,7 @@ impl ProbeSettings {
 pub(super) struct Probe {
     /// `(kept column, ky)`.
     spectrum: Vec<Complex<f64>>,
-    /// Frequencies of the kept columns [1/Å].
-    kx: Vec<f64>,
-    ky: Vec<f64>,
+    band: Band,
 }
 
 /// The phases exp(−2πi k x) and exp(−2πi k y) that move a probe.
@@ -90,7 +88,7 @@ pub(super) struct Shift {
 impl Probe {
     /// # Errors
     /// The aperture reaches beyond the band limit of the grid.
-    pub(super) fn new(settings: &ProbeSettings, grid: &Grid, band: &Band) -> Result<Self> {
+    pub(super) fn new(settings: &ProbeSettings, grid: &Grid) -> Result<Self> {
         let lambda = settings.wavelength();
         let limit = lambda * grid.band_limit() / RAD_PER_MRAD;
         if settings.semiangle_mrad >= limit {
@@ -100,7 +98,8 @@ impl Probe {
                 format!("less than {limit:.1} mrad, the band limit of this grid: use more pixels"),
             ));
         }
-        let mut spectrum = band.spectrum(grid, |kx, ky| {
+        let band = Band::new(grid);
+        let mut spectrum = band.spectrum(|kx, ky| {
             let chi = settings
                 .aberrations
                 .chi(lambda * kx.hypot(ky), ky.atan2(kx));
@@ -110,26 +109,27 @@ impl Probe {
         for value in &mut spectrum {
             *value /= norm;
         }
-        let kx = grid.kx();
-        Ok(Self {
-            spectrum,
-            kx: band.columns().map(|column| kx[column]).collect(),
-            ky: grid.ky(),
-        })
+        Ok(Self { spectrum, band })
     }
 
     /// Fills `shift` with the phases that move the probe to `position` [Å].
     pub(super) fn place(&self, [x, y]: Point, shift: &mut Shift) {
         let phases = |frequencies: &[f64], distance: f64, out: &mut Vec<Complex<f64>>| {
             out.clear();
-            out.extend(
-                frequencies
-                    .iter()
-                    .map(|k| Complex::cis(-TAU * k * distance)),
-            );
+            let phase = |k: &f64| Complex::cis(-TAU * k * distance);
+            out.extend(frequencies.iter().map(phase));
         };
-        phases(&self.kx, x, &mut shift.x);
-        phases(&self.ky, y, &mut shift.y);
+        phases(self.band.kx(), x, &mut shift.x);
+        phases(self.band.ky(), y, &mut shift.y);
+    }
+
+    /// What the aperture lets through: frequency `[x, y]` [1/Å] and Ψ(k) of every beam.
+    pub(super) fn beams(&self) -> impl Iterator<Item = ([f64; 2], Complex<f64>)> {
+        let (kx, ky) = (self.band.kx(), self.band.ky());
+        let rows = ky.len();
+        let open = |(_, value): &(usize, &Complex<f64>)| value.norm_sqr() > 0.0;
+        let beam = move |(n, value): (usize, &Complex<f64>)| ([kx[n / rows], ky[n % rows]], *value);
+        self.spectrum.iter().enumerate().filter(open).map(beam)
     }
 
     /// Kept column number `kept` of the moved probe's spectrum, by ky.
@@ -138,7 +138,7 @@ impl Probe {
         kept: usize,
         shift: &'a Shift,
     ) -> impl Iterator<Item = Complex<f64>> + 'a {
-        let rows = self.ky.len();
+        let rows = self.band.ky().len();
         let column = &self.spectrum[kept * rows..(kept + 1) * rows];
         let across = shift.x[kept];
         column.iter().zip(&shift.y).map(move |(value, along)| {

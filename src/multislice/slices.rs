@@ -1,0 +1,104 @@
+//! A specimen as a beam of one energy sees it: transmission functions, and what thermal motion scatters out of each slice.
+
+use ndarray::Array2;
+use num_complex::Complex;
+use rayon::prelude::*;
+
+use super::fft::{Fft2, Real, narrow};
+use super::grid::Grid;
+use super::potential::Potential;
+use crate::units::{interaction, wavelength};
+
+/// The slices of a specimen: t = exp(iσv), band-limited (Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed., ch. 6).
+/// Each different slice once; made once and shared by all waves.
+pub(super) struct Slices<T> {
+    grid: Grid,
+    thickness: f64,
+    wavelength: f64,
+    unique: Vec<Slice<T>>,
+    order: Vec<usize>,
+}
+
+/// One slice, `(y, x)` row by row on the specimen's grid.
+pub(super) struct Slice<T> {
+    /// Transmission function.
+    pub(super) transmission: Vec<Complex<T>>,
+}
+
+impl<T: Real> Slices<T> {
+    /// For a beam of `energy` [eV].
+    pub(super) fn new(potential: &Potential, energy: f64) -> Self {
+        let fine = Fft2::new(potential.fine_grid().shape());
+        let coarse = Fft2::new(potential.grid().shape());
+        let sigma = interaction(energy);
+        let unique = (0..potential.unique_slices())
+            .into_par_iter()
+            .map(|index| {
+                let exact = potential.projected(index).mapv(|v| Complex::cis(sigma * v));
+                let limited = limit_band(exact, potential.grid(), &fine, &coarse);
+                Slice {
+                    transmission: limited.into_iter().map(narrow).collect(),
+                }
+            })
+            .collect();
+        Self {
+            grid: *potential.grid(),
+            thickness: potential.slice_thickness(),
+            wavelength: wavelength(energy),
+            unique,
+            order: potential.order().to_vec(),
+        }
+    }
+
+    /// Pixels of the specimen; a wave may have fewer, but of the same size.
+    pub(super) fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// Thickness of a slice [Å].
+    pub(super) fn thickness(&self) -> f64 {
+        self.thickness
+    }
+
+    /// Wavelength of the beam [Å].
+    pub(super) fn wavelength(&self) -> f64 {
+        self.wavelength
+    }
+
+    /// Number of slices.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The first `count` slices, entrance first.
+    pub(super) fn first(&self, count: usize) -> impl Iterator<Item = &Slice<T>> {
+        self.order[..count].iter().map(|&index| &self.unique[index])
+    }
+}
+
+/// A function on the fine grid, without what lies beyond the band limit of the wave's grid, on that grid.
+fn limit_band(
+    function: Array2<Complex<f64>>,
+    grid: &Grid,
+    fine: &Fft2<f64>,
+    coarse: &Fft2<f64>,
+) -> Vec<Complex<f64>> {
+    let mut spectrum = function.into_raw_vec_and_offset().0;
+    fine.forward(&mut spectrum, &mut fine.scratch());
+    let (ky, kx) = (grid.ky(), grid.kx());
+    // The same frequency on both grids: negative ones count from the end.
+    let place =
+        |i: usize, frequency: f64, extra: usize| i + if frequency < 0.0 { extra } else { 0 };
+    let scale = (coarse.rows * coarse.cols) as f64 / (fine.rows * fine.cols) as f64;
+    let mut limited = Vec::with_capacity(ky.len() * kx.len());
+    for (row, &y) in ky.iter().enumerate() {
+        let row = place(row, y, fine.rows - coarse.rows);
+        for (col, &x) in kx.iter().enumerate() {
+            let col = place(col, x, fine.cols - coarse.cols);
+            let weight = grid.band_weight(x.hypot(y)) * scale;
+            limited.push(spectrum[row * fine.cols + col] * weight);
+        }
+    }
+    coarse.inverse(&mut limited, &mut coarse.scratch());
+    limited
+}
