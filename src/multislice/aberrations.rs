@@ -70,6 +70,16 @@ pub struct Aberrations {
 type Term = (i32, f64, f64, f64);
 
 impl Aberrations {
+    /// The same with C10 changed by `change` [Å].
+    #[must_use]
+    pub fn refocused(&self, change: f64) -> Self {
+        Self {
+            c10_angstrom: Some(self.c10() + change),
+            defocus_angstrom: None,
+            ..self.clone()
+        }
+    }
+
     /// C10 [Å], from whichever of C10 and defocus is given.
     #[must_use]
     pub fn c10(&self) -> f64 {

@@ -155,6 +155,7 @@ mod tests {
             energy_kev: 200.0,
             semiangle_mrad,
             aperture: Aperture::Hard,
+            focal_spread: None,
             aberrations: Aberrations {
                 defocus_angstrom: Some(defocus),
                 ..Aberrations::default()

@@ -75,6 +75,41 @@ impl DetectorPixels {
     }
 }
 
+/// A detector of any kind.
+pub type Detector = AnnularDetector;
+
+/// The channels of detectors.
+pub(super) struct Channels(Vec<DetectorPixels>);
+
+impl Channels {
+    pub(super) fn new(
+        detectors: &[Detector],
+        grid: &Grid,
+        _offset: [f64; 2],
+        wavelength: f64,
+    ) -> Result<Self> {
+        let pixels = |detector| DetectorPixels::new(detector, grid, wavelength);
+        Ok(Self(detectors.iter().map(pixels).collect::<Result<_>>()?))
+    }
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+    pub(super) fn collect<T: super::fft::Real>(
+        &self,
+        column: usize,
+        values: &[num_complex::Complex<T>],
+        sums: &mut [f64],
+    ) {
+        for (sum, pixels) in sums.iter_mut().zip(&self.0) {
+            let seen = pixels
+                .ranges(column)
+                .iter()
+                .flat_map(|r| &values[r.clone()]);
+            *sum += seen.map(|v| super::fft::intensity(*v)).sum::<f64>();
+        }
+    }
+}
+
 /// The maximal ranges over which `on` is true.
 fn runs(on: impl Iterator<Item = bool>) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();

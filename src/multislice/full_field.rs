@@ -4,17 +4,16 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Array3};
 use num_complex::Complex;
-use rayon::prelude::*;
 
-use super::detector::{AnnularDetector, DetectorPixels};
 use super::engine::{Engine, Entrance, Wave};
-use super::fft::{Fft2, Real, intensity, widen};
+use super::fft::{Fft2, Real, widen};
 use super::grid::Grid;
+use super::optics::Optics;
 use super::potential::Potential;
-use super::probe::{Probe, ProbeSettings};
+use super::readout::{Readout, Visit};
 use super::settings::Precision;
 use super::slices::Slices;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::neighbours::Point;
 
 /// What enters the specimen.
@@ -29,14 +28,13 @@ pub enum Illumination {
 /// A specimen, a probe, detectors, exit thicknesses and a tilt, made ready: waves can be sent through.
 pub struct Multislice {
     engine: AnyEngine,
-    optics: Arc<Optics>,
+    bench: Arc<Bench>,
 }
 
 /// What does not depend on the tilt or the precision.
-struct Optics {
+struct Bench {
     grid: Grid,
-    probe: Probe,
-    detectors: Vec<DetectorPixels>,
+    readout: Readout,
     exits: Vec<usize>,
 }
 
@@ -47,25 +45,24 @@ enum AnyEngine {
 }
 
 impl Multislice {
-    /// Makes everything ready, at zero tilt. `exit_slices` are the numbers of slices after which waves are detected, rising.
+    /// Makes everything ready, at zero tilt.
     ///
     /// # Errors
     /// A detector or the aperture reaches beyond the band limit; a detector has no width; an exit is outside the specimen.
-    pub fn new(
-        potential: &Potential,
-        probe: &ProbeSettings,
-        precision: Precision,
-        detectors: &[AnnularDetector],
-        exit_slices: &[usize],
-    ) -> Result<Self> {
-        let optics = Optics::new(potential, probe, detectors, exit_slices)?;
-        let engine = match precision {
-            Precision::F32 => AnyEngine::F32(engine(potential, probe)),
-            Precision::F64 => AnyEngine::F64(engine(potential, probe)),
+    pub fn new(potential: &Potential, optics: &Optics) -> Result<Self> {
+        optics.check_exits(potential.order().len())?;
+        let bench = Bench {
+            grid: *potential.grid(),
+            readout: Readout::new(optics, potential.grid())?,
+            exits: optics.exit_slices.clone(),
+        };
+        let engine = match optics.precision {
+            Precision::F32 => AnyEngine::F32(engine(potential, optics)),
+            Precision::F64 => AnyEngine::F64(engine(potential, optics)),
         };
         Ok(Self {
             engine,
-            optics: Arc::new(optics),
+            bench: Arc::new(bench),
         })
     }
 
@@ -77,24 +74,45 @@ impl Multislice {
                 AnyEngine::F32(engine) => AnyEngine::F32(engine.with_tilt(tilt_mrad)),
                 AnyEngine::F64(engine) => AnyEngine::F64(engine.with_tilt(tilt_mrad)),
             },
-            optics: Arc::clone(&self.optics),
+            bench: Arc::clone(&self.bench),
         }
     }
 
-    /// What each detector collects from each probe, `(detector, thickness, probe)`, as a fraction of the incident beam.
-    /// Probes run in parallel; the numbers do not depend on how many do.
+    /// What each channel of the detectors collects from each probe, `(channel, thickness, probe)`, as a fraction of the
+    /// incident beam. Probes run in parallel; the numbers do not depend on how many do.
     #[must_use]
     pub fn scan(&self, positions: &[Point]) -> Array3<f64> {
+        self.visit(positions.iter().map(|&position| (position, None)))
+    }
+
+    /// The same with a mistilt of its own `[x, y]` [mrad] for every probe: where a specimen bends slowly, each probe sees the
+    /// tilt of its place.
+    #[must_use]
+    pub fn scan_tilted(&self, probes: &[(Point, [f64; 2])]) -> Array3<f64> {
+        self.visit(
+            probes
+                .iter()
+                .map(|&(position, tilt)| (position, Some(tilt))),
+        )
+    }
+
+    fn visit(&self, probes: impl Iterator<Item = (Point, Option<[f64; 2]>)>) -> Array3<f64> {
+        let visit = |(position, tilt_mrad)| Visit {
+            position,
+            corner: [0; 2],
+            tilt_mrad,
+        };
+        let visits: Vec<Visit> = probes.map(visit).collect();
         match &self.engine {
-            AnyEngine::F32(engine) => self.optics.scan(engine, positions),
-            AnyEngine::F64(engine) => self.optics.scan(engine, positions),
+            AnyEngine::F32(engine) => self.bench.readout.scan(engine, &visits),
+            AnyEngine::F64(engine) => self.bench.readout.scan(engine, &visits),
         }
     }
 
     /// Exit waves, one `(y, x)` per thickness. The incident plane wave has ψ = 1; the incident probe has Σ|F\[ψ\]|² = 1.
     #[must_use]
     pub fn exit_waves(&self, illumination: Illumination) -> Vec<Array2<Complex<f64>>> {
-        let fft = Fft2::new(self.optics.grid.shape());
+        let fft = Fft2::new(self.bench.grid.shape());
         let mut waves = self.exit_spectra(illumination);
         for wave in &mut waves {
             invert(wave, &fft);
@@ -120,81 +138,26 @@ impl Multislice {
     #[must_use]
     pub fn probe(&self, position: Point) -> Array2<Complex<f64>> {
         let mut wave = match &self.engine {
-            AnyEngine::F32(engine) => self.optics.incident(engine, position),
-            AnyEngine::F64(engine) => self.optics.incident(engine, position),
+            AnyEngine::F32(engine) => self.bench.incident(engine, position),
+            AnyEngine::F64(engine) => self.bench.incident(engine, position),
         };
-        invert(&mut wave, &Fft2::new(self.optics.grid.shape()));
+        invert(&mut wave, &Fft2::new(self.bench.grid.shape()));
         wave
     }
 
     fn exit_spectra(&self, illumination: Illumination) -> Vec<Array2<Complex<f64>>> {
         match &self.engine {
-            AnyEngine::F32(engine) => self.optics.exit_spectra(engine, illumination),
-            AnyEngine::F64(engine) => self.optics.exit_spectra(engine, illumination),
+            AnyEngine::F32(engine) => self.bench.exit_spectra(engine, illumination),
+            AnyEngine::F64(engine) => self.bench.exit_spectra(engine, illumination),
         }
     }
 }
 
-impl Optics {
-    fn new(
-        potential: &Potential,
-        probe: &ProbeSettings,
-        detectors: &[AnnularDetector],
-        exit_slices: &[usize],
-    ) -> Result<Self> {
-        let slices = potential.order().len();
-        let rising = exit_slices.windows(2).all(|pair| pair[0] < pair[1]);
-        let inside = exit_slices.iter().all(|exit| (1..=slices).contains(exit));
-        if !(rising && inside) || exit_slices.is_empty() {
-            return Err(Error::unmeasurable(
-                "multislice",
-                format!("exits after slices {exit_slices:?}"),
-                format!("rising numbers from 1 to {slices}, at least one"),
-            ));
-        }
-        let grid = *potential.grid();
-        let pixels = |detector| DetectorPixels::new(detector, &grid, probe.wavelength());
-        Ok(Self {
-            detectors: detectors.iter().map(pixels).collect::<Result<_>>()?,
-            probe: Probe::new(probe, &grid)?,
-            grid,
-            exits: exit_slices.to_vec(),
-        })
-    }
-
+impl Bench {
     fn wave(&self, illumination: Illumination) -> Wave<'_> {
         Wave::whole(match illumination {
             Illumination::PlaneWave => Entrance::Beam([0; 2]),
-            Illumination::Probe(position) => Entrance::Probe(&self.probe, position),
-        })
-    }
-
-    fn scan<T: Real>(&self, engine: &Engine<T>, positions: &[Point]) -> Array3<f64> {
-        let (detectors, exits) = (self.detectors.len(), self.exits.len());
-        let shape = (detectors, exits, positions.len());
-        if detectors == 0 {
-            return Array3::zeros(shape);
-        }
-        let scale = self.pixels().powi(2); // |F[ψ]|² from |F[ψ]/N|²
-        let mut sums = vec![0.0; positions.len() * detectors * exits];
-        sums.par_chunks_exact_mut(detectors * exits)
-            .zip(positions)
-            .for_each_init(
-                || engine.workspace(),
-                |work, (sums, &position)| {
-                    let wave = self.wave(Illumination::Probe(position));
-                    let pass = |_: usize, _: &_, _: usize, _: &[Complex<T>]| {};
-                    engine.run(&wave, &self.exits, work, pass, |exit, column, values| {
-                        for (index, detector) in self.detectors.iter().enumerate() {
-                            let ranges = detector.ranges(column).iter();
-                            let seen = ranges.flat_map(|range| &values[range.clone()]);
-                            sums[index * exits + exit] += seen.map(|v| intensity(*v)).sum::<f64>();
-                        }
-                    });
-                },
-            );
-        Array3::from_shape_fn(shape, |(detector, exit, probe)| {
-            sums[(probe * detectors + detector) * exits + exit] * scale
+            Illumination::Probe(position) => Entrance::Probe(self.readout.probe(), position),
         })
     }
 
@@ -249,8 +212,8 @@ impl Optics {
     }
 }
 
-fn engine<T: Real>(potential: &Potential, probe: &ProbeSettings) -> Engine<T> {
-    let slices = Arc::new(Slices::new(potential, probe.energy()));
+fn engine<T: Real>(potential: &Potential, optics: &Optics) -> Engine<T> {
+    let slices = Arc::new(Slices::new(potential, optics));
     Engine::new(slices, potential.grid(), [0.0; 2])
 }
 

@@ -25,18 +25,25 @@ mod engine;
 mod fft;
 mod full_field;
 mod grid;
+mod optics;
 mod potential;
 mod probe;
 mod propagator;
+mod readout;
 mod scattering;
 mod settings;
 mod slices;
+mod thermal;
 
 pub use aberrations::Aberrations;
-pub use detector::AnnularDetector;
+pub use detector::{AnnularDetector, Detector};
 pub use full_field::{Illumination, Multislice};
 pub use grid::Grid;
+pub use optics::Optics;
 pub use potential::{Potential, slice_count};
-pub use probe::{Aperture, ProbeSettings};
+pub use probe::{Aperture, FocalSpread, ProbeSettings};
 pub use scattering::{ScatteringFactor, ScatteringTable};
-pub use settings::{Method, MultisliceSettings, Precision};
+pub use settings::{
+    BlochSettings, Method, MultisliceSettings, Precision, PrismSettings, WindowedSettings,
+};
+pub use thermal::ThermalDiffuse;

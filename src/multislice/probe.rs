@@ -36,6 +36,24 @@ pub struct ProbeSettings {
     /// `[probe.aberrations]`; a lens without any if left out.
     #[serde(default)]
     pub aberrations: Aberrations,
+    /// `[probe.focal_spread]`; every electron has the same focus if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub focal_spread: Option<FocalSpread>,
+}
+
+/// A normal distribution of the defocus (chromatic aberration, jitter of the supplies); intensities are averaged over it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FocalSpread {
+    /// Standard deviation [Å].
+    pub rms_angstrom: f64,
+    /// Number of defocus values of the Gauss–Hermite quadrature, odd: n of them integrate a polynomial of degree 2n − 1 exactly.
+    #[serde(default = "seven")]
+    pub points: usize,
+}
+
+fn seven() -> usize {
+    7
 }
 
 impl ProbeSettings {
@@ -49,6 +67,24 @@ impl ProbeSettings {
     #[must_use]
     pub fn wavelength(&self) -> f64 {
         wavelength(self.energy())
+    }
+
+    /// The probes whose intensities are averaged over the focal spread, with their weights, from one side of the focus to the
+    /// other; only this one without a spread.
+    #[must_use]
+    pub fn focal_series(&self) -> Vec<(f64, Self)> {
+        let Some(spread) = &self.focal_spread else {
+            return vec![(1.0, self.clone())];
+        };
+        let at = |(node, weight): (f64, f64)| {
+            let probe = Self {
+                aberrations: self.aberrations.refocused(node * spread.rms_angstrom),
+                focal_spread: None,
+                ..self.clone()
+            };
+            (weight, probe)
+        };
+        gauss_hermite(spread.points).into_iter().map(at).collect()
     }
 
     /// W(α): what the aperture lets through at frequency `k` = `[x, y]` [1/Å] on a grid.
@@ -69,6 +105,43 @@ impl ProbeSettings {
             }
         }
     }
+}
+
+/// Nodes and weights of the quadrature of n points for the standard normal distribution, nodes rising: the zeros of the
+/// Hermite polynomial He_n by bisection, weights n!/(n He_{n−1})² (Abramowitz & Stegun 25.4.46).
+fn gauss_hermite(points: usize) -> Vec<(f64, f64)> {
+    let n = points as f64;
+    // He_n and He_{n−1}, both over √(n!) of their degree: these stay small.
+    let polynomials = |x: f64| {
+        let (mut below, mut value) = (0.0, 1.0);
+        for degree in 0..points {
+            let d = degree as f64;
+            (below, value) = (value, (x * value - d.sqrt() * below) / (d + 1.0).sqrt());
+        }
+        (value, below)
+    };
+    let mut found: Vec<f64> = Vec::new();
+    // Between ±2√n, where all zeros lie, a step below their least distance: each change of sign holds one.
+    let reach = 2.0 * n.sqrt() + 1.0;
+    let steps = 40 * points;
+    let place = |i: usize| reach * (2.0 * i as f64 / steps as f64 - 1.0) + 1e-7;
+    for i in 0..steps {
+        let (mut low, mut high) = (place(i), place(i + 1));
+        if (polynomials(low).0 < 0.0) == (polynomials(high).0 < 0.0) {
+            continue;
+        }
+        for _ in 0..60 {
+            let middle = 0.5 * (low + high);
+            if (polynomials(low).0 < 0.0) == (polynomials(middle).0 < 0.0) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        found.push(0.5 * (low + high));
+    }
+    let weight = |x: f64| 1.0 / (n * polynomials(x).1.powi(2));
+    found.into_iter().map(|x| (x, weight(x))).collect()
 }
 
 /// The spectrum of a probe at the origin, ready to be moved.
@@ -148,5 +221,27 @@ impl Probe {
                 value * across * along
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quadrature_has_the_moments_of_the_normal_distribution() {
+        for points in [1, 3, 7, 15] {
+            let nodes = gauss_hermite(points);
+            assert_eq!(nodes.len(), points);
+            let moment = |power: i32| nodes.iter().map(|(x, w)| w * x.powi(power)).sum::<f64>();
+            assert!((moment(0) - 1.0).abs() < 1e-12, "{points}");
+            assert!(moment(1).abs() < 1e-12);
+            if points > 1 {
+                assert!((moment(2) - 1.0).abs() < 1e-12);
+            }
+            if points > 2 {
+                assert!((moment(4) - 3.0).abs() < 1e-11);
+            }
+        }
     }
 }

@@ -16,8 +16,72 @@ use crate::units::ANGSTROM_PER_NM;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Conventional full-field multislice ([`Multislice`](super::Multislice)).
+    /// Conventional full-field multislice ([`Multislice`](super::Multislice)): one wave on the whole specimen per probe.
     Multislice,
+    /// A periodic cell, scanned by Bloch waves (`Bloch`).
+    Bloch,
+    /// Every probe on a window of the specimen (`Windowed`).
+    Windowed,
+    /// The scattering matrix, interpolated (`Prism`).
+    Prism,
+    /// Whichever of the others suits the specimen and the scan; the reason is said.
+    Auto,
+}
+
+/// `[multislice.bloch]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlochSettings {
+    /// N: the image is exactly that of N × N cells side by side, in which the probe stands alone.
+    pub points: usize,
+}
+
+/// `[multislice.windowed]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowedSettings {
+    /// Largest part of the intensity that may lie in the outer tenth of the window; the window grows until it is below.
+    #[serde(default = "border_intensity")]
+    pub border_intensity: f64,
+    /// A fixed side of the window [Å], in place of the search.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_angstrom: Option<f64>,
+    /// Memory for the transmission functions of one region of the specimen [GiB].
+    #[serde(default = "one_gib")]
+    pub memory_gib: f64,
+}
+
+fn border_intensity() -> f64 {
+    0.01
+}
+
+fn one_gib() -> f64 {
+    1.0
+}
+
+impl Default for WindowedSettings {
+    fn default() -> Self {
+        Self {
+            border_intensity: border_intensity(),
+            window_angstrom: None,
+            memory_gib: one_gib(),
+        }
+    }
+}
+
+/// `[multislice.prism]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrismSettings {
+    /// f: every f-th beam along each axis is computed, and probes live on 1/f of the field; 1 is exact.
+    pub interpolation: usize,
+    /// Memory for the scattering matrix [GiB]; probes are read in several passes where it does not suffice.
+    #[serde(default = "four_gib")]
+    pub memory_gib: f64,
+}
+
+fn four_gib() -> f64 {
+    4.0
 }
 
 /// Precision of the waves; potentials, phases and sums are always in double precision.
@@ -62,6 +126,15 @@ pub struct MultisliceSettings {
     pub oversampling: usize,
     /// Depths at which the wave is detected, rising [nm].
     pub exit_thicknesses_nm: Vec<f64>,
+    /// `[multislice.bloch]`, for that method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bloch: Option<BlochSettings>,
+    /// `[multislice.windowed]`, for that method; it has defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windowed: Option<WindowedSettings>,
+    /// `[multislice.prism]`, for that method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prism: Option<PrismSettings>,
 }
 
 fn no_oversampling() -> usize {
@@ -95,6 +168,14 @@ impl ProbeSettings {
                 format!("{c10} beside defocus_angstrom"),
                 "one of the two (C10 = -defocus)",
             ));
+        }
+        if let Some(spread) = &self.focal_spread {
+            let key = "probe.focal_spread.rms_angstrom";
+            source.in_range(key, spread.rms_angstrom, 0.0..=1000.0, "Å", "3 nm is 30 Å")?;
+            if !(1..=31).contains(&spread.points) || spread.points % 2 == 0 {
+                let key = "probe.focal_spread.points";
+                return Err(source.wrong(key, spread.points, "an odd number from 1 to 31"));
+            }
         }
         for (key, value) in aberrations.values() {
             if !value.is_finite() {
@@ -145,6 +226,7 @@ impl MultisliceSettings {
             let key = "multislice.oversampling";
             return Err(source.wrong(key, self.oversampling, "1 to 8 times finer"));
         }
+        self.validate_engines(source)?;
         let exits = &self.exit_thicknesses_nm;
         for &exit in exits {
             source.in_range(EXITS, exit, 0.02..=1000.0, "nm", "200 Å is 20 nm")?;
@@ -155,6 +237,45 @@ impl MultisliceSettings {
                 format!("{exits:?}"),
                 "at least one thickness, each greater than the one before",
             ));
+        }
+        Ok(())
+    }
+
+    /// Checks the sections of the engines, and that the chosen one has what it needs.
+    fn validate_engines(&self, source: &Source) -> Result<()> {
+        if self.method == Method::Bloch && self.bloch.is_none() {
+            let allowed =
+                "a section [multislice.bloch] with points = N: the image is that of N × N cells";
+            return Err(source.wrong("multislice.bloch", "nothing", allowed));
+        }
+        if self.method == Method::Prism && self.prism.is_none() {
+            let allowed =
+                "a section [multislice.prism] with interpolation = f: 1 is exact, 2 to 4 are quick";
+            return Err(source.wrong("multislice.prism", "nothing", allowed));
+        }
+        if let Some(BlochSettings { points }) = self.bloch
+            && !(1..=64).contains(&points)
+        {
+            return Err(source.wrong("multislice.bloch.points", points, "1 to 64"));
+        }
+        if let Some(prism) = &self.prism {
+            if !(1..=16).contains(&prism.interpolation) {
+                let key = "multislice.prism.interpolation";
+                return Err(source.wrong(key, prism.interpolation, "1 (exact) to 16"));
+            }
+            let key = "multislice.prism.memory_gib";
+            source.in_range(key, prism.memory_gib, 0.001..=4096.0, "GiB", "")?;
+        }
+        if let Some(windowed) = &self.windowed {
+            let key = "multislice.windowed.border_intensity";
+            let hint = "a part of the beam, such as 0.01";
+            source.in_range(key, windowed.border_intensity, 1e-9..=0.5, "", hint)?;
+            if let Some(window) = windowed.window_angstrom {
+                let key = "multislice.windowed.window_angstrom";
+                source.in_range(key, window, 1.0..=1000.0, "Å", "2 nm is 20 Å")?;
+            }
+            let key = "multislice.windowed.memory_gib";
+            source.in_range(key, windowed.memory_gib, 0.001..=4096.0, "GiB", "")?;
         }
         Ok(())
     }
@@ -285,7 +406,7 @@ exit_thicknesses_nm = [3.965, 19.825]
             (
                 "method = \"multislice\"",
                 "method = \"magic\"",
-                "expected `multislice`",
+                "unknown variant `magic`",
             ),
             ("\"lobato\"", "\"peng\"", "expected `lobato` or `kirkland`"),
             ("angstrom = 1.9825", "angstrom = 0.19825", "0.2 nm is 2 Å"),

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::fft::{Fft2, Real, narrow};
 use super::grid::Grid;
+use super::optics::Optics;
 use super::potential::Potential;
 use crate::units::{interaction, wavelength};
 
@@ -23,11 +24,14 @@ pub(super) struct Slices<T> {
 pub(super) struct Slice<T> {
     /// Transmission function.
     pub(super) transmission: Vec<Complex<T>>,
+    /// Per channel, the part of |ψ|² that thermal motion scatters into it; empty without the thermal-diffuse model.
+    pub(super) diffuse: Vec<Vec<T>>,
 }
 
 impl<T: Real> Slices<T> {
-    /// For a beam of `energy` [eV].
-    pub(super) fn new(potential: &Potential, energy: f64) -> Self {
+    /// As the beam of `optics` sees them.
+    pub(super) fn new(potential: &Potential, optics: &Optics) -> Self {
+        let energy = optics.probe.energy();
         let fine = Fft2::new(potential.fine_grid().shape());
         let coarse = Fft2::new(potential.grid().shape());
         let sigma = interaction(energy);
@@ -38,6 +42,7 @@ impl<T: Real> Slices<T> {
                 let limited = limit_band(exact, potential.grid(), &fine, &coarse);
                 Slice {
                     transmission: limited.into_iter().map(narrow).collect(),
+                    diffuse: Vec::new(),
                 }
             })
             .collect();

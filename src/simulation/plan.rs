@@ -5,7 +5,7 @@ use super::settings::SimulationSettings;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
 use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
-use crate::multislice::{AnnularDetector, Grid, Multislice, Potential, slice_count};
+use crate::multislice::{AnnularDetector, Grid, Multislice, Optics, Potential, slice_count};
 use crate::neighbours::Point;
 use crate::progress::Reporter;
 use crate::settings::Source;
@@ -179,10 +179,16 @@ impl Plan {
         .oversampled(multislice.oversampling)
     }
 
-    /// The detectors, in the order of their names.
+    /// The microscope; detectors are in the order of their names.
     #[must_use]
-    pub fn detectors(&self) -> Vec<AnnularDetector> {
-        self.settings.detectors.values().cloned().collect()
+    pub fn optics(&self) -> Optics {
+        Optics {
+            probe: self.settings.probe.clone(),
+            detectors: self.settings.detectors.values().cloned().collect(),
+            exit_slices: self.exit_slices.clone(),
+            precision: self.settings.multislice.precision,
+            thermal: None,
+        }
     }
 
     /// Probe positions of a unit [Å].
@@ -326,9 +332,11 @@ impl Plan {
             .copied()
             .unwrap_or(1)
             .min(SLICES_OF_A_TRIAL);
-        let precision = self.settings.multislice.precision;
-        let (probe, detectors) = (&self.settings.probe, self.detectors());
-        let engine = Multislice::new(&self.potential(0)?, probe, precision, &detectors, &[slices])?;
+        let optics = Optics {
+            exit_slices: vec![slices],
+            ..self.optics()
+        };
+        let engine = Multislice::new(&self.potential(0)?, &optics)?;
         let waves = 2 * rayon::current_num_threads();
         let positions = vec![self.raster.start; waves];
         // The first pass touches the memory, the second is timed.

@@ -189,13 +189,7 @@ fn compute_missing(
 
 /// The engine of one phonon configuration, at zero tilt.
 fn engine(plan: &Plan, configuration: usize) -> Result<Multislice> {
-    Multislice::new(
-        &plan.potential(configuration)?,
-        &plan.settings.probe,
-        plan.settings.multislice.precision,
-        &plan.detectors(),
-        &plan.exit_slices,
-    )
+    Multislice::new(&plan.potential(configuration)?, &plan.optics())
 }
 
 /// Puts the parts together, and adds what the microscope does.

@@ -8,7 +8,9 @@
 mod laws;
 mod reference;
 
-use ferrostem::multislice::{Aberrations, AnnularDetector, Aperture, ProbeSettings};
+use ferrostem::multislice::{
+    Aberrations, AnnularDetector, Aperture, Optics, Precision, ProbeSettings,
+};
 
 /// A probe at 200 keV with a soft aperture and a perfect lens.
 fn probe(semiangle_mrad: f64) -> ProbeSettings {
@@ -17,6 +19,7 @@ fn probe(semiangle_mrad: f64) -> ProbeSettings {
         semiangle_mrad,
         aperture: Aperture::Soft,
         aberrations: Aberrations::default(),
+        focal_spread: None,
     }
 }
 
@@ -29,4 +32,20 @@ fn detectors(rings: &[(f64, f64)]) -> Vec<AnnularDetector> {
             outer_mrad,
         })
         .collect()
+}
+
+/// A microscope without thermal motion.
+fn optics(
+    probe: &ProbeSettings,
+    precision: Precision,
+    rings: &[AnnularDetector],
+    exit_slices: &[usize],
+) -> Optics {
+    Optics {
+        probe: probe.clone(),
+        detectors: rings.iter().cloned().map(Into::into).collect(),
+        exit_slices: exit_slices.to_vec(),
+        precision,
+        thermal: None,
+    }
 }

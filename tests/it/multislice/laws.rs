@@ -4,7 +4,7 @@ use ferrostem::multislice::{Illumination, Multislice, Potential, Precision, Scat
 use ndarray::Array2;
 use num_complex::Complex;
 
-use super::{detectors, probe};
+use super::{detectors, optics, probe};
 
 const A: f64 = 3.9643;
 
@@ -54,7 +54,7 @@ fn vacuum_conserves_norm() {
     for (precision, tolerance) in [(Precision::F64, 1e-12), (Precision::F32, 1e-5)] {
         let rings = detectors(&[(0.0, 35.0), (35.0, 60.0)]);
         let simulation =
-            Multislice::new(&empty, &probe(30.0), precision, &rings, &[1, 50]).unwrap();
+            Multislice::new(&empty, &optics(&probe(30.0), precision, &rings, &[1, 50])).unwrap();
         let tilted = simulation.with_tilt([12.0, -7.0]);
         let signal = tilted.scan(&[[3.1, 4.7]]);
         for exit in 0..2 {
@@ -75,8 +75,11 @@ fn rings_sum_to_total() {
         (55.0, 89.9),
         (0.0, 89.9),
     ]);
-    let simulation =
-        Multislice::new(&specimen, &probe(25.0), Precision::F64, &rings, &[3, 8]).unwrap();
+    let simulation = Multislice::new(
+        &specimen,
+        &optics(&probe(25.0), Precision::F64, &rings, &[3, 8]),
+    )
+    .unwrap();
     let position = [5.3, 4.1];
     let signal = simulation.scan(&[position]);
     let patterns = simulation.diffraction(position);
@@ -109,7 +112,8 @@ fn centre(wave: &Array2<Complex<f64>>, side: f64) -> [f64; 2] {
 fn tilt_moves_the_beam_by_depth_times_tangent() {
     let (side, depth) = (30.0, 60.0);
     let empty = vacuum(side, depth, 2.0);
-    let simulation = Multislice::new(&empty, &probe(15.0), Precision::F64, &[], &[30]).unwrap();
+    let simulation =
+        Multislice::new(&empty, &optics(&probe(15.0), Precision::F64, &[], &[30])).unwrap();
     let beam = Illumination::Probe([side / 2.0, side / 2.0]);
     let tilt = [20.0, -12.0];
     let straight = centre(&simulation.exit_waves(beam)[0], side);
@@ -126,8 +130,11 @@ fn tilt_moves_the_beam_by_depth_times_tangent() {
 fn a_lattice_translation_changes_no_intensity() {
     let specimen = crystal(3, 5, (120, 126));
     let rings = detectors(&[(0.0, 20.0), (40.0, 80.0)]);
-    let simulation =
-        Multislice::new(&specimen, &probe(30.0), Precision::F64, &rings, &[10]).unwrap();
+    let simulation = Multislice::new(
+        &specimen,
+        &optics(&probe(30.0), Precision::F64, &rings, &[10]),
+    )
+    .unwrap();
     let tilted = simulation.with_tilt([9.0, 4.0]);
     let signal = tilted.scan(&[[0.7, 1.9], [0.7 + A, 1.9], [0.7 - 2.0 * A, 1.9 + A]]);
     for detector in 0..2 {
@@ -156,7 +163,11 @@ fn signal_between_pixels(shift: f64, oversampling: usize) -> f64 {
     .and_then(|potential| potential.oversampled(oversampling))
     .unwrap();
     let rings = detectors(&[(60.0, 90.0)]);
-    let simulation = Multislice::new(&column, &probe(30.0), Precision::F64, &rings, &[20]).unwrap();
+    let simulation = Multislice::new(
+        &column,
+        &optics(&probe(30.0), Precision::F64, &rings, &[20]),
+    )
+    .unwrap();
     simulation.scan(&[[centre[0] + 0.1, centre[1]]])[(0, 0, 0)]
 }
 
@@ -197,9 +208,12 @@ fn scans_are_the_same_bytes_for_any_number_of_threads() {
             .build()
             .unwrap();
         pool.install(|| {
-            Multislice::new(&specimen, &probe(30.0), Precision::F32, &rings, &[2, 6])
-                .unwrap()
-                .scan(&positions)
+            Multislice::new(
+                &specimen,
+                &optics(&probe(30.0), Precision::F32, &rings, &[2, 6]),
+            )
+            .unwrap()
+            .scan(&positions)
         })
     };
     let one = run(1);
@@ -219,9 +233,12 @@ fn exits_of_one_pass_are_those_of_separate_passes() {
     let specimen = crystal(2, 4, (64, 64));
     let rings = detectors(&[(30.0, 60.0)]);
     let signal = |exits: &[usize]| {
-        Multislice::new(&specimen, &probe(30.0), Precision::F64, &rings, exits)
-            .unwrap()
-            .scan(&[[1.0, 2.0]])
+        Multislice::new(
+            &specimen,
+            &optics(&probe(30.0), Precision::F64, &rings, exits),
+        )
+        .unwrap()
+        .scan(&[[1.0, 2.0]])
     };
     let together = signal(&[1, 4, 8]);
     for (index, exit) in [1, 4, 8].into_iter().enumerate() {
@@ -233,16 +250,11 @@ fn exits_of_one_pass_are_those_of_separate_passes() {
 fn simulations_that_make_no_sense_are_refused() {
     let specimen = crystal(2, 2, (64, 64));
     let build = |semiangle, rings: &[(f64, f64)], exits: &[usize]| {
-        Multislice::new(
-            &specimen,
-            &probe(semiangle),
-            Precision::F32,
-            &detectors(rings),
-            exits,
-        )
-        .map(|_| ())
-        .unwrap_err()
-        .to_string()
+        let optics = optics(&probe(semiangle), Precision::F32, &detectors(rings), exits);
+        Multislice::new(&specimen, &optics)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     };
     assert!(build(30.0, &[(40.0, 200.0)], &[4]).contains("band limit"));
     assert!(build(90.0, &[], &[4]).contains("semiangle of 90 mrad"));

@@ -11,7 +11,7 @@ use hdf5::{File, Group};
 use ndarray::{ArrayD, Axis, IxDyn};
 use num_complex::Complex;
 
-use super::{detectors, probe};
+use super::{detectors, optics, probe};
 
 const DETECTORS: [(f64, f64); 4] = [(0.0, 15.0), (15.0, 30.0), (40.0, 80.0), (80.0, 100.0)];
 const EXITS: [usize; 3] = [20, 50, 100];
@@ -257,7 +257,7 @@ fn probes_agree() {
                 ..probe(30.0)
             };
             let simulation =
-                Multislice::new(&vacuum, &settings, Precision::F64, &[], &[1]).unwrap();
+                Multislice::new(&vacuum, &optics(&settings, Precision::F64, &[], &[1])).unwrap();
             for (place, position) in reference.rows("positions_A").into_iter().enumerate() {
                 let wave = simulation.probe(position);
                 let stored = stored.index_axis(Axis(0), case);
@@ -274,7 +274,8 @@ fn exit_waves_agree() {
         let stored = reference.waves("psi_exact");
         let potential = reference.crystal();
         for precision in [Precision::F64, Precision::F32] {
-            let flat = Multislice::new(&potential, &probe(30.0), precision, &[], &EXITS).unwrap();
+            let flat =
+                Multislice::new(&potential, &optics(&probe(30.0), precision, &[], &EXITS)).unwrap();
             let mut error = 0.0_f64;
             for (index, tilt) in reference.rows("tilts_mrad").into_iter().enumerate() {
                 let waves = flat.with_tilt(tilt).exit_waves(Illumination::PlaneWave);
@@ -299,7 +300,8 @@ fn compare_images(reference: &Reference, precision: Precision, tilts: usize) {
         "a periodic crystal has few different slices"
     );
     let rings = detectors(&DETECTORS);
-    let flat = Multislice::new(&potential, &probe(30.0), precision, &rings, &EXITS).unwrap();
+    let flat =
+        Multislice::new(&potential, &optics(&probe(30.0), precision, &rings, &EXITS)).unwrap();
     let mut worst = 0.0_f64;
     for (index, tilt) in reference
         .rows("tilts_mrad")
@@ -338,7 +340,11 @@ fn reference_diffraction_patterns_agree() {
     let potential = reference.crystal();
     let tilts = reference.rows("tilts_mrad");
     let indices = reference.floats("cbed_tilt_index");
-    let flat = Multislice::new(&potential, &probe(30.0), Precision::F64, &[], &EXITS).unwrap();
+    let flat = Multislice::new(
+        &potential,
+        &optics(&probe(30.0), Precision::F64, &[], &EXITS),
+    )
+    .unwrap();
     let (mut error, mut peak) = (0.0_f64, 0.0_f64);
     for (case, &tilt) in indices.iter().enumerate() {
         let tilted = flat.with_tilt(tilts[tilt as usize]);
@@ -374,8 +380,11 @@ fn images_of_a_thermally_disordered_crystal_agree() {
             })
             .collect();
         let rings = detectors(&DETECTORS);
-        let simulation =
-            Multislice::new(&potential, &probe(30.0), Precision::F64, &rings, &EXITS).unwrap();
+        let simulation = Multislice::new(
+            &potential,
+            &optics(&probe(30.0), Precision::F64, &rings, &EXITS),
+        )
+        .unwrap();
         let tilted = simulation.with_tilt([tilt[0], tilt[1]]);
         let error = image_error(&tilted.scan(&positions), stored.index_axis(Axis(0), 0));
         reference.report("images of phonon configuration 0, F64", error, IMAGE_GATE);

@@ -1,0 +1,186 @@
+//! From waves to readings: what every detector collects from every probe behind every exit slice.
+//!
+//! A reading is one number per probe and exit, a fraction of the incident beam. All engines give them in the same order:
+//! the [channels](Channels) of the detectors, one after the other.
+
+use ndarray::Array3;
+use num_complex::Complex;
+use rayon::prelude::*;
+
+use super::detector::Channels;
+use super::engine::{Engine, Entrance, Wave, Workspace};
+use super::fft::Real;
+use super::grid::Grid;
+use super::optics::Optics;
+use super::probe::Probe;
+use super::slices::Slice;
+use crate::error::Result;
+use crate::neighbours::Point;
+
+/// A probe to be read: where it stands in its window, where the window lies, how the specimen is tilted there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Visit {
+    /// Position `[x, y]` in the window [Å].
+    pub(super) position: Point,
+    /// First row and column of the specimen's grid that the window covers.
+    pub(super) corner: [usize; 2],
+    /// Mistilt in place of the engine's own `[x, y]` [mrad].
+    pub(super) tilt_mrad: Option<[f64; 2]>,
+}
+
+/// Detectors and probes on the grid of a wave.
+pub(super) struct Readout {
+    channels: Channels,
+    /// The probes of the focal series that is averaged, with their weights.
+    probes: Vec<(f64, Probe)>,
+    exits: Vec<usize>,
+    /// Whether electrons that are scattered elastically into a detector count.
+    elastic: bool,
+}
+
+impl Readout {
+    /// # Errors
+    /// A detector or the aperture reaches beyond the band limit of `grid`.
+    pub(super) fn new(optics: &Optics, grid: &Grid) -> Result<Self> {
+        Ok(Self {
+            channels: Channels::new(&optics.detectors, grid, [0.0; 2], optics.probe.wavelength())?,
+            probes: optics.focal_probes(grid)?,
+            exits: optics.exit_slices.clone(),
+            elastic: optics.counts_elastic(),
+        })
+    }
+
+    /// The probe in the middle of the focal series.
+    pub(super) fn probe(&self) -> &Probe {
+        &self.probes[self.probes.len() / 2].1
+    }
+
+    /// Readings of probes, `(reading, exit, probe)`. Probes run in parallel; the numbers do not depend on how many do.
+    pub(super) fn scan<T: Real>(&self, engine: &Engine<T>, visits: &[Visit]) -> Array3<f64> {
+        let (readings, exits) = (self.channels.count(), self.exits.len());
+        let shape = (readings, exits, visits.len());
+        if readings == 0 {
+            return Array3::zeros(shape);
+        }
+        let mut sums = vec![0.0; visits.len() * readings * exits];
+        sums.par_chunks_exact_mut(readings * exits)
+            .zip(visits)
+            .for_each_init(
+                || (engine.workspace(), Tally::new(exits, readings)),
+                |(work, tally), (sums, visit)| {
+                    for (weight, probe) in &self.probes {
+                        self.read(engine, probe, visit, work, tally);
+                        tally.add_to(sums, *weight);
+                    }
+                },
+            );
+        Array3::from_shape_fn(shape, |(reading, exit, probe)| {
+            sums[(probe * exits + exit) * readings + reading]
+        })
+    }
+
+    /// Sends one probe through, and counts.
+    fn read<T: Real>(
+        &self,
+        engine: &Engine<T>,
+        probe: &Probe,
+        visit: &Visit,
+        work: &mut Workspace<T>,
+        tally: &mut Tally,
+    ) {
+        let wave = Wave {
+            entrance: Entrance::Probe(probe, visit.position),
+            corner: visit.corner,
+            tilt_mrad: visit.tilt_mrad,
+        };
+        let width = engine.slices().grid().shape().1;
+        let [top, left] = visit.corner;
+        tally.clear();
+        let Tally {
+            elastic,
+            diffuse,
+            readings,
+        } = tally;
+        let readings = *readings;
+        let of_exit = |exit: usize| exit * readings..(exit + 1) * readings;
+        engine.run(
+            &wave,
+            &self.exits,
+            work,
+            |exit, slice: &Slice<T>, y, row| {
+                let start = (top + y) * width + left;
+                for (sum, map) in diffuse[of_exit(exit)].iter_mut().zip(&slice.diffuse) {
+                    *sum += weighted_intensity(row, &map[start..start + row.len()]);
+                }
+            },
+            |exit, column, values| {
+                if self.elastic {
+                    self.channels
+                        .collect(column, values, &mut elastic[of_exit(exit)]);
+                }
+            },
+        );
+        // |F[ψ]|² from |F[ψ]/N|², and Σ|F[ψ]|² = N Σ|ψ|².
+        let pixels = engine.pixels();
+        elastic.iter_mut().for_each(|sum| *sum *= pixels * pixels);
+        diffuse.iter_mut().for_each(|sum| *sum *= pixels);
+    }
+}
+
+/// Sums of one probe, `(exit, reading)`.
+struct Tally {
+    /// Behind each exit.
+    elastic: Vec<f64>,
+    /// Between an exit and the one before.
+    diffuse: Vec<f64>,
+    readings: usize,
+}
+
+impl Tally {
+    fn new(exits: usize, readings: usize) -> Self {
+        Self {
+            elastic: vec![0.0; exits * readings],
+            diffuse: vec![0.0; exits * readings],
+            readings,
+        }
+    }
+
+    fn clear(&mut self) {
+        self.elastic.fill(0.0);
+        self.diffuse.fill(0.0);
+    }
+
+    /// Adds what the detectors hold behind each exit; what was scattered diffusely before stays there.
+    fn add_to(&self, sums: &mut [f64], weight: f64) {
+        let mut so_far = vec![0.0; self.readings];
+        let exits = self.elastic.chunks(self.readings);
+        let both = exits.zip(self.diffuse.chunks(self.readings));
+        for (sums, (elastic, diffuse)) in sums.chunks_mut(self.readings).zip(both) {
+            for (index, sum) in sums.iter_mut().enumerate() {
+                so_far[index] += diffuse[index];
+                *sum += weight * (elastic[index] + so_far[index]);
+            }
+        }
+    }
+}
+
+/// Lanes summed side by side: independent sums keep the vector units busy.
+const LANES: usize = 16;
+
+/// Σ w |ψ|² over a row: products and short sums in the wave's precision, the rest in double.
+pub(super) fn weighted_intensity<T: Real>(row: &[Complex<T>], weights: &[T]) -> f64 {
+    let mut lanes = [T::zero(); LANES];
+    let (values, rest) = row.as_chunks::<LANES>();
+    let (factors, rest_factors) = weights.as_chunks::<LANES>();
+    for (values, factors) in values.iter().zip(factors) {
+        for lane in 0..LANES {
+            let value = values[lane];
+            let square = value.re * value.re + value.im * value.im;
+            lanes[lane] = lanes[lane] + square * factors[lane];
+        }
+    }
+    let tail = rest.iter().zip(rest_factors);
+    let tail =
+        tail.map(|(value, factor)| ((value.re * value.re + value.im * value.im) * *factor).widen());
+    lanes.iter().map(|lane| lane.widen()).sum::<f64>() + tail.sum::<f64>()
+}
