@@ -8,8 +8,11 @@ mod plan;
 mod run;
 mod scan;
 mod settings;
+mod simulator;
+mod units;
 
-pub use plan::{Plan, Shard};
+pub use plan::Plan;
 pub use run::{Outcome, acquire, simulate};
 pub use scan::Raster;
 pub use settings::{GridSettings, ScanSettings, SimulationSettings};
+pub use units::{Shard, Unit};

@@ -2,16 +2,16 @@
 
 use super::scan::{Raster, wave_grid};
 use super::settings::SimulationSettings;
+use super::units::{Unit, block_of, cut};
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
 use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
-use crate::multislice::{AnnularDetector, Grid, Multislice, Optics, Potential, slice_count};
+use crate::multislice::{
+    AnnularDetector, Grid, Method, Multislice, Optics, Potential, slice_count,
+};
 use crate::neighbours::Point;
 use crate::progress::Reporter;
 use crate::settings::Source;
-
-/// Probe positions of one unit of work: small enough to lose little when killed, large enough to keep all cores busy.
-const PROBES_PER_UNIT: usize = 512;
 
 /// Slices of the trial that a time estimate is made from.
 const SLICES_OF_A_TRIAL: usize = 8;
@@ -24,50 +24,6 @@ fn free_memory() -> Option<f64> {
         .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kib * 1024.0)
-}
-
-/// Part `index` of `count`, counting from 1: `--shard 2/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
-    /// Which part, from 1.
-    pub index: usize,
-    /// Of how many.
-    pub count: usize,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let parse = || {
-            let (index, count) = text.split_once('/')?;
-            let shard = Self {
-                index: index.parse().ok()?,
-                count: count.parse().ok()?,
-            };
-            (1..=shard.count).contains(&shard.index).then_some(shard)
-        };
-        parse().ok_or_else(|| format!("got `{text}`; allowed: i/n with 1 ≤ i ≤ n, such as 2/8"))
-    }
-}
-
-impl Shard {
-    /// Whether unit number `unit` belongs to this part.
-    #[must_use]
-    pub fn has(&self, unit: usize) -> bool {
-        unit % self.count == self.index - 1
-    }
-}
-
-/// A unit of work: one phonon configuration, one tilt, one block of probes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Unit {
-    /// Number of the phonon configuration.
-    pub configuration: usize,
-    /// Index into the tilts.
-    pub tilt: usize,
-    /// Probe positions, counted along rows of the raster.
-    pub probes: std::ops::Range<usize>,
 }
 
 /// A resolved simulation.
@@ -119,20 +75,14 @@ impl Plan {
     /// The units of work, in order.
     #[must_use]
     pub fn units(&self) -> Vec<Unit> {
-        let blocks = self.raster.len().div_ceil(PROBES_PER_UNIT);
-        let probes =
-            |b: usize| b * PROBES_PER_UNIT..((b + 1) * PROBES_PER_UNIT).min(self.raster.len());
-        let mut units = Vec::new();
-        for configuration in 0..self.configurations() {
-            for tilt in 0..self.settings.tilts_mrad.len() {
-                units.extend((0..blocks).map(|b| Unit {
-                    configuration,
-                    tilt,
-                    probes: probes(b),
-                }));
-            }
-        }
-        units
+        let method = self.settings.multislice.method;
+        cut(
+            &self.raster,
+            block_of(method, &self.raster),
+            self.configurations(),
+            self.settings.tilts_mrad.len(),
+            method == Method::Windowed,
+        )
     }
 
     /// Number of phonon configurations; 1 for a lattice at rest.
@@ -194,9 +144,9 @@ impl Plan {
     /// Probe positions of a unit [Å].
     #[must_use]
     pub fn positions(&self, unit: &Unit) -> Vec<Point> {
-        unit.probes
-            .clone()
-            .map(|index| self.raster.position(index))
+        let width = self.raster.points[0];
+        unit.places()
+            .map(|(row, col)| self.raster.position(row * width + col))
             .collect()
     }
 

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use ndarray::{Array2, Array4, s};
 
-use super::plan::{Plan, Shard, Unit};
+use super::plan::Plan;
 use super::settings::SimulationSettings;
+use super::simulator::Simulator;
+use super::units::{Shard, Unit};
 use crate::acquisition::Acquisition;
 use crate::error::Result;
 use crate::image::Image;
-use crate::multislice::Multislice;
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::settings::Source;
@@ -143,53 +144,24 @@ fn compute_missing(
         .iter()
         .enumerate()
         .filter(|(i, _)| mine(i))
-        .map(|(_, unit)| unit.probes.len())
+        .map(|(_, unit)| unit.len())
         .sum();
-    let left: usize = wanted.iter().map(|&index| units[index].probes.len()).sum();
+    let left: usize = wanted.iter().map(|&index| units[index].len()).sum();
     if wanted.is_empty() {
         return Ok(());
     }
     let bar = reporter.bar("probes", total as u64);
     bar.set_position((total - left) as u64);
     bar.reset_eta();
-    let mut base: Option<(usize, Multislice)> = None;
-    let mut tilted: Option<(usize, usize, Multislice)> = None;
+    let mut simulator = Simulator::new(plan);
     for index in wanted {
-        let unit = &units[index];
-        if base
-            .as_ref()
-            .is_none_or(|(configuration, _)| *configuration != unit.configuration)
-        {
-            base = Some((unit.configuration, engine(plan, unit.configuration)?));
-        }
-        let now = (unit.configuration, unit.tilt);
-        if let Some((_, base)) = &base
-            && tilted
-                .as_ref()
-                .is_none_or(|(configuration, tilt, _)| (*configuration, *tilt) != now)
-        {
-            tilted = Some((
-                now.0,
-                now.1,
-                base.with_tilt(plan.settings.tilts_mrad[unit.tilt]),
-            ));
-        }
-        if let Some((_, _, multislice)) = &tilted {
-            let signals = multislice.scan(&plan.positions(unit));
-            parts.write(
-                index,
-                &signals.iter().map(|&x| x as f32).collect::<Vec<f32>>(),
-            )?;
-        }
-        bar.inc(unit.probes.len() as u64);
+        let readings = simulator.readings(&units[index])?;
+        let rounded: Vec<f32> = readings.iter().map(|&x| x as f32).collect();
+        parts.write(index, &rounded)?;
+        bar.inc(units[index].len() as u64);
     }
     bar.finish_and_clear();
     Ok(())
-}
-
-/// The engine of one phonon configuration, at zero tilt.
-fn engine(plan: &Plan, configuration: usize) -> Result<Multislice> {
-    Multislice::new(&plan.potential(configuration)?, &plan.optics())
 }
 
 /// Puts the parts together, and adds what the microscope does.
@@ -245,15 +217,13 @@ fn assemble(plan: &Plan, parts: &Parts, provenance: Provenance) -> Result<ImageF
 
 /// Adds the numbers `(detector, thickness, probe)` of a unit to the stacks, as its part of the mean over configurations.
 fn place(stacks: &mut [Array4<f64>], unit: &Unit, numbers: &[f32], plan: &Plan) {
-    let width = plan.raster.points[0];
     let thicknesses = plan.exit_slices.len();
     let mut numbers = numbers.iter();
     let weight = 1.0 / plan.configurations() as f64;
     for stack in stacks {
         for thickness in 0..thicknesses {
-            for (probe, &number) in unit.probes.clone().zip(numbers.by_ref()) {
-                stack[(unit.tilt, thickness, probe / width, probe % width)] +=
-                    weight * f64::from(number);
+            for ((row, col), &number) in unit.places().zip(numbers.by_ref()) {
+                stack[(unit.tilt, thickness, row, col)] += weight * f64::from(number);
             }
         }
     }
