@@ -8,7 +8,7 @@ use super::fft::{Fft2, Real, narrow};
 use super::grid::Grid;
 use super::optics::Optics;
 use super::potential::Potential;
-use crate::units::{interaction, wavelength};
+use crate::units::{RAD_PER_MRAD, interaction};
 
 /// The slices of a specimen: t = exp(iσv), band-limited (Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed., ch. 6).
 /// Each different slice once; made once and shared by all waves.
@@ -16,6 +16,7 @@ pub(super) struct Slices<T> {
     grid: Grid,
     thickness: f64,
     wavelength: f64,
+    aperture: f64,
     unique: Vec<Slice<T>>,
     order: Vec<usize>,
 }
@@ -49,7 +50,8 @@ impl<T: Real> Slices<T> {
         Self {
             grid: *potential.grid(),
             thickness: potential.slice_thickness(),
-            wavelength: wavelength(energy),
+            wavelength: optics.probe.wavelength(),
+            aperture: optics.probe.semiangle_mrad * RAD_PER_MRAD / optics.probe.wavelength(),
             unique,
             order: potential.order().to_vec(),
         }
@@ -68,6 +70,11 @@ impl<T: Real> Slices<T> {
     /// Wavelength of the beam [Å].
     pub(super) fn wavelength(&self) -> f64 {
         self.wavelength
+    }
+
+    /// Radius of the probe-forming aperture [1/Å].
+    pub(super) fn aperture(&self) -> f64 {
+        self.aperture
     }
 
     /// Number of slices.

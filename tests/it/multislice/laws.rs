@@ -47,18 +47,21 @@ fn total(pattern: &Array2<f64>) -> f64 {
     pattern.sum()
 }
 
-/// In vacuum nothing is lost and nothing changes direction. Double precision rounds at 1e-16 a slice, single at 6e-8.
+/// In vacuum nothing is lost and nothing changes direction. Double precision rounds at 1e-16 a slice, single at 6e-8 a pixel and
+/// slice, of either sign.
 #[test]
 fn vacuum_conserves_norm() {
-    let empty = vacuum(15.0, 100.0, 2.0);
-    for (precision, tolerance) in [(Precision::F64, 1e-12), (Precision::F32, 1e-5)] {
+    let empty = vacuum(15.0, 400.0, 2.0);
+    for (precision, tolerance) in [(Precision::F64, 1e-12), (Precision::F32, 1e-6)] {
         let rings = detectors(&[(0.0, 35.0), (35.0, 60.0)]);
         let simulation =
-            Multislice::new(&empty, &optics(&probe(30.0), precision, &rings, &[1, 50])).unwrap();
+            Multislice::new(&empty, &optics(&probe(30.0), precision, &rings, &[1, 200])).unwrap();
         let tilted = simulation.with_tilt([12.0, -7.0]);
         let signal = tilted.scan(&[[3.1, 4.7]]);
         for exit in 0..2 {
-            assert!((signal[(0, exit, 0)] - 1.0).abs() < tolerance);
+            let lost = (signal[(0, exit, 0)] - 1.0).abs();
+            println!("{precision:?}, exit {exit}: {lost:.1e}");
+            assert!(lost < tolerance, "{lost:.1e}");
             assert!(signal[(1, exit, 0)] < tolerance);
         }
     }
