@@ -30,6 +30,7 @@ mod probe;
 mod propagator;
 mod scattering;
 mod settings;
+mod thermal;
 
 pub use aberrations::Aberrations;
 pub use detector::AnnularDetector;
@@ -39,3 +40,4 @@ pub use potential::{Potential, slice_count};
 pub use probe::{Aperture, ProbeSettings};
 pub use scattering::{ScatteringFactor, ScatteringTable};
 pub use settings::{Method, MultisliceSettings, Precision};
+pub use thermal::{DiffuseDetector, ThermalMaps, ThermalSettings, ThermalTables};
