@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
+use num_complex::Complex;
 use rayon::prelude::*;
 
 use super::super::scattering::ScatteringTable;
@@ -152,6 +153,8 @@ struct RadialTable {
     nodes: Vec<Vec<f64>>,
 }
 
+/// Harmonics that show where a table ends; higher ones are smaller there.
+const SCANNED: usize = 2;
 /// Nodes beyond the interval that is read: three on each side make the polynomial.
 const MARGIN: usize = 3;
 
@@ -160,7 +163,8 @@ impl RadialTable {
     fn new(atom: &Atom, range: (f64, f64), highest: usize, end: f64) -> Self {
         let at = |q: f64| atom.harmonics(range, q, highest);
         let zero = at(0.0)[0].abs();
-        let steps = significant_steps(&at, end, NEGLIGIBLE * zero);
+        let coarse = |q: f64| atom.harmonics(range, q, highest.min(SCANNED));
+        let steps = significant_steps(&coarse, end, NEGLIGIBLE * zero);
         let sample = |count: usize, place: &(dyn Fn(usize) -> f64 + Sync)| -> Vec<Vec<f64>> {
             (0..count).into_par_iter().map(|i| at(place(i))).collect()
         };
@@ -199,12 +203,11 @@ impl RadialTable {
         self.step *= 0.5;
     }
 
-    /// Leaves out the highest harmonics that are below `negligible` everywhere.
+    /// Leaves out, node by node, the highest harmonics that are below `negligible`.
     fn trim(&mut self, negligible: f64) {
-        let last = |node: &Vec<f64>| node.iter().rposition(|w| w.abs() > negligible);
-        let kept = self.nodes.iter().filter_map(last).max().unwrap_or(0) + 1;
         for node in &mut self.nodes {
-            node.truncate(kept);
+            let last = node.iter().rposition(|w| w.abs() > negligible);
+            node.truncate(last.unwrap_or(0) + 1);
         }
     }
 
@@ -222,24 +225,25 @@ impl RadialTable {
             return 0.0;
         };
         let azimuth = y.atan2(x);
-        // sin 2mβ − sin 2mα = 2 cos m(α + β) sin m(β − α), the angles counted from Q.
-        let (sum, width) = (start + end - 2.0 * azimuth, end - start);
-        let harmonic = |m: usize| {
-            let order = m as f64;
-            let over = 2.0 * (order * sum).cos() * (order * width).sin() / order;
-            self.read(first, &weights, m) * over
-        };
-        let isotropic = self.read(first, &weights, 0) * width;
-        isotropic + (1..self.nodes[0].len()).map(harmonic).sum::<f64>()
+        // sin 2mβ − sin 2mα = 2 cos m(α + β) sin m(β − α), the angles counted from Q; both factors by powers of exp(i…).
+        let sum = Complex::cis(start + end - 2.0 * azimuth);
+        let width = Complex::cis(end - start);
+        let (mut sums, mut widths) = (sum, width);
+        let mut total = self.read(first, &weights, 0) * (end - start);
+        for m in 1..self.harmonic_count(first) {
+            total += self.read(first, &weights, m) * 2.0 * sums.re * widths.im / m as f64;
+            (sums, widths) = (sums * sum, widths * width);
+        }
+        total
     }
 
     /// All harmonics at |Q|.
     fn harmonics(&self, q: f64) -> Vec<f64> {
-        let count = self.nodes[0].len();
-        match self.place(q) {
-            None => vec![0.0; count],
-            Some((first, weights)) => (0..count).map(|m| self.read(first, &weights, m)).collect(),
-        }
+        let Some((first, weights)) = self.place(q) else {
+            return Vec::new();
+        };
+        let count = self.harmonic_count(first);
+        (0..count).map(|m| self.read(first, &weights, m)).collect()
     }
 
     /// The first of the six nodes around |Q|, which may lie below zero, and their weights (Lagrange); nothing beyond the end.
@@ -259,10 +263,24 @@ impl RadialTable {
         Some((below as isize - 2, weights))
     }
 
-    /// Harmonic `m` from six nodes; W is even.
+    /// Harmonics that the six nodes from `first` have between them.
+    fn harmonic_count(&self, first: isize) -> usize {
+        let lengths = (0..6).map(|i| self.node(first + i).len());
+        lengths.max().unwrap_or(0)
+    }
+
+    /// Harmonic `m` from six nodes.
     fn read(&self, first: isize, weights: &[f64; 6], m: usize) -> f64 {
-        let node = |i: usize| self.nodes[(first + i as isize).unsigned_abs()][m];
-        (0..6).map(|i| weights[i] * node(i)).sum()
+        let terms = weights.iter().zip(first..).map(|(weight, index)| {
+            let value = self.node(index).get(m).copied().unwrap_or(0.0);
+            weight * value
+        });
+        terms.sum()
+    }
+
+    /// The harmonics at a node; W is even.
+    fn node(&self, index: isize) -> &[f64] {
+        &self.nodes[index.unsigned_abs()]
     }
 }
 
@@ -309,30 +327,43 @@ mod tests {
     #[test]
     fn weights_are_those_of_a_direct_quadrature() {
         let text = include_str!("../../../tests/golden/thermal.csv");
-        let mut zero = 0.0_f64;
-        for line in text.lines().skip(1) {
-            let cells: Vec<&str> = line.split(',').collect();
-            let x: Vec<f64> = cells[2..].iter().map(|c| c.parse().unwrap()).collect();
+        let lines: Vec<(Vec<&str>, Vec<f64>)> = text
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let cells: Vec<&str> = line.split(',').collect();
+                let numbers = cells[2..].iter().map(|c| c.parse().unwrap()).collect();
+                (cells, numbers)
+            })
+            .collect();
+        // An atom has 25 lines: five detectors at five Q, the first of which is 0.
+        for atom in lines.chunks(25) {
+            let (cells, x) = &atom[0];
             let table = match cells[0] {
                 "lobato" => ScatteringTable::Lobato,
                 _ => ScatteringTable::Kirkland,
             };
-            let mrad = wavelength(x[1]) / RAD_PER_MRAD;
-            let whole = x[5] - x[4] > 6.28;
-            let sector = (!whole).then_some((x[4], x[5]));
             let number = element::number(cells[1]).unwrap();
+            let mrad = wavelength(x[1]) / RAD_PER_MRAD;
+            let detectors: Vec<DiffuseDetector> = atom
+                .chunks(5)
+                .map(|lines| &lines[0].1)
+                .map(|x| {
+                    let sector = (x[5] - x[4] < 6.28).then_some((x[4], x[5]));
+                    detector(x[2] * mrad, x[3] * mrad, sector)
+                })
+                .collect();
             let rms = BTreeMap::from([(number, x[0])]);
-            let one = [detector(x[2] * mrad, x[3] * mrad, sector)];
-            let tables = ThermalTables::new(&rms, table, x[1], &one).unwrap();
-            let q = [x[6], x[7]];
-            if q == [0.0, 0.0] {
-                zero = x[8];
-            }
-            let error = (tables.detected(number, 0, q).unwrap() - x[8]).abs() / zero;
-            assert!(error < 1e-6, "{line}: {error:e}");
-            if whole && x[3] == 12.0 {
-                let error = (tables.absorbed(number, q).unwrap() - x[8]).abs() / zero;
-                assert!(error < 1e-6, "{line}: absorption {error:e}");
+            let tables = ThermalTables::new(&rms, table, x[1], &detectors).unwrap();
+            for (index, lines) in atom.chunks(5).enumerate() {
+                let zero = lines[0].1[8];
+                for (cells, x) in lines {
+                    let q = [x[6], x[7]];
+                    let error = (tables.detected(number, index, q).unwrap() - x[8]).abs() / zero;
+                    assert!(error < TOLERANCE, "{cells:?}: {error:e}");
+                    let absorbed = tables.absorbed(number, q).unwrap();
+                    assert!(index > 0 || (absorbed - x[8]).abs() < TOLERANCE * zero);
+                }
             }
         }
     }
@@ -351,7 +382,9 @@ mod tests {
                 for i in 0..400 {
                     let q = 0.0601 * f64::from(i);
                     let exact = atom.harmonics(range, q, 4);
-                    for (read, exact) in table.harmonics(q).iter().zip(&exact) {
+                    let mut read = table.harmonics(q);
+                    read.resize(exact.len(), 0.0);
+                    for (read, exact) in read.iter().zip(&exact) {
                         let error = (read - exact).abs() / zero;
                         assert!(error < TOLERANCE, "Z = {number}, Q = {q}: {error:e}");
                     }

@@ -17,13 +17,12 @@ use super::super::potential::debye_waller;
 use super::super::scattering::ScatteringFactor;
 use crate::units::kappa;
 
-/// No scattering factor varies faster than over this [1/Å]: the narrowest terms are 1/√b = 0.21 (Lobato, Cs) and
-/// √b = 0.137, 1/√d = 0.13 (Kirkland, Sr and Bi).
-const SHARPEST: f64 = 0.13;
+/// Terms of a scattering factor below this part of it do not set its sharpness: Kirkland's helium has a spike of 1e-6.
+const MINOR_TERM: f64 = 1e-5;
 /// Gauss–Legendre points of a panel: over a panel as long as its distance from the peak the error falls like 4.6^−2n.
 const PANEL_POINTS: usize = 10;
-/// The angular points resolve c₀ to exp(−40) and c_m up to a quarter of their number to exp(−20) of the peak.
-const ANGULAR_EXPONENT: f64 = 40.0;
+/// The trapezoid rule in θ errs by exp(−20) of the peak.
+const ANGULAR_EXPONENT: f64 = 20.0;
 
 /// One species under one beam.
 pub(super) struct Atom {
@@ -32,6 +31,8 @@ pub(super) struct Atom {
     b: f64,
     /// (σ/κ)² [Å²]: from f_e f_e to v v.
     scale: f64,
+    /// The distance over which f_e varies fastest [1/Å].
+    sharpness: f64,
     rule: [(f64, f64); PANEL_POINTS],
 }
 
@@ -39,6 +40,7 @@ impl Atom {
     /// An element that moves by `rms` along an axis [Å], in a beam with the interaction parameter `sigma` [rad/(V Å)].
     pub(super) fn new(factor: ScatteringFactor, rms: f64, sigma: f64) -> Self {
         Self {
+            sharpness: sharpness(&factor),
             factor,
             b: debye_waller(rms),
             scale: (sigma / kappa()).powi(2),
@@ -74,14 +76,14 @@ impl Atom {
         -(-larger).exp() * (-excess.abs()).exp_m1() * excess.signum()
     }
 
-    /// The harmonics c_m of v(k − Q/2) v(k + Q/2), in f_e², into `harmonics`; those that the points do not resolve, which
-    /// are below exp(−20) of the peak, are zero.
+    /// The harmonics c_m of v(k − Q/2) v(k + Q/2), in f_e², into `harmonics`; those below exp(−20) of the peak are zero.
     fn angular(&self, k: f64, q: f64, harmonics: &mut [f64]) {
         let (mean, product) = (k * k + 0.25 * q * q, k * q);
-        // Where |k ± Q/2|² = −SHARPEST²: cosh η = (k² + Q²/4 + SHARPEST²)/kQ.
-        let eta = ((mean + SHARPEST * SHARPEST) / product).acosh();
-        let quarter = 2 + (ANGULAR_EXPONENT / eta / 4.0) as usize;
-        let resolved = harmonics.len().min(quarter + 1);
+        // Where |k ± Q/2|² = −sharpness²: cosh η = (k² + Q²/4 + sharpness²)/kQ.
+        let eta = ((mean + self.sharpness * self.sharpness) / product).acosh();
+        // With N points c_m carries the alias of cos (N − 2m)θ; c_m itself is below exp(−20) where 2mη > 20.
+        let highest = (harmonics.len() - 1).min((0.5 * ANGULAR_EXPONENT / eta) as usize + 1);
+        let quarter = 2 + (0.25 * ANGULAR_EXPONENT / eta) as usize + highest.div_ceil(2);
         harmonics.fill(0.0);
         for point in 0..=quarter {
             let cosine = (0.5 * PI * point as f64 / quarter as f64).cos();
@@ -95,7 +97,7 @@ impl Atom {
                 1.0
             };
             add_cosines(
-                &mut harmonics[..resolved],
+                &mut harmonics[..=highest],
                 value * weight / quarter as f64,
                 cosine,
             );
@@ -105,16 +107,34 @@ impl Atom {
     /// Edges of the panels from `inner` to `outer`: they grow with the distance from `centre`, up to the width of b(k).
     fn panels(&self, inner: f64, outer: f64, centre: f64) -> Vec<f64> {
         // exp(−Bk²/2) is a Gaussian in x = k √(B/2); two units of x are well within ten points.
-        let widest = (2.0 * (2.0 / self.b).sqrt()).max(SHARPEST);
+        let widest = 2.0 * (2.0 / self.b).sqrt();
         let mut edges = vec![inner, outer];
         let mut offset = 0.0_f64;
         while offset <= outer + centre {
             let both = [centre - offset, centre + offset];
             edges.extend(both.into_iter().filter(|&k| inner < k && k < outer));
-            offset += offset.clamp(SHARPEST, widest);
+            offset += offset.max(self.sharpness).min(widest);
         }
         edges.sort_unstable_by(f64::total_cmp);
         edges
+    }
+}
+
+/// The distance [1/Å] of the nearest singularity of f_e from the real axis of k, or the width of its narrowest Gaussian.
+fn sharpness(factor: &ScatteringFactor) -> f64 {
+    let least = |widths: &mut dyn Iterator<Item = f64>| widths.fold(f64::INFINITY, f64::min);
+    match factor {
+        ScatteringFactor::Lobato(terms) => least(&mut terms.iter().map(|(_, b)| 1.0 / b.sqrt())),
+        ScatteringFactor::Kirkland(lorentzians, gaussians) => {
+            let minor = MINOR_TERM * factor.at_squared(0.0);
+            let major_lorentzians = lorentzians.iter().filter(|(a, b)| a / b > minor);
+            let major_gaussians = gaussians.iter().filter(|(c, _)| *c > minor);
+            least(
+                &mut major_lorentzians
+                    .map(|(_, b)| b.sqrt())
+                    .chain(major_gaussians.map(|(_, d)| 1.0 / d.sqrt())),
+            )
+        }
     }
 }
 
