@@ -46,4 +46,4 @@ pub use scattering::{ScatteringFactor, ScatteringTable};
 pub use settings::{
     BlochSettings, Method, MultisliceSettings, Precision, PrismSettings, WindowedSettings,
 };
-pub use thermal::ThermalDiffuse;
+pub use thermal::{DiffuseDetector, ThermalDiffuse, ThermalMaps, ThermalSettings, ThermalTables};
