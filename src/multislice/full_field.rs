@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, Array3};
+use ndarray::{Array2, Array3, Array4};
 use num_complex::Complex;
 use rayon::prelude::*;
 
 use super::band::Band;
-use super::detector::{AnnularDetector, DetectorPixels};
+use super::detector::Detector;
+use super::detector::readout::Readout;
 use super::engine::Engine;
 pub use super::engine::Illumination;
-use super::fft::{Fft2, Real, intensity, widen};
+use super::fft::{Fft2, Real, widen};
 use super::grid::Grid;
 use super::potential::Potential;
 use super::probe::ProbeSettings;
@@ -25,12 +26,21 @@ pub struct Multislice {
     optics: Arc<Optics>,
 }
 
+/// What the detectors read from some probes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Signals {
+    /// Channels of all detectors, `(channel, thickness, probe)`.
+    pub channels: Array3<f64>,
+    /// Patterns of each pixelated detector, `(thickness, probe, ky, kx)`, as fractions of the incident beam.
+    pub patterns: Vec<Array4<f32>>,
+}
+
 /// What does not depend on the tilt or the precision.
 struct Optics {
     grid: Grid,
     wavelength: f64,
     slice_thickness: f64,
-    detectors: Vec<DetectorPixels>,
+    readout: Readout,
     exits: Vec<usize>,
 }
 
@@ -49,7 +59,7 @@ impl Multislice {
         potential: &Potential,
         probe: &ProbeSettings,
         precision: Precision,
-        detectors: &[AnnularDetector],
+        detectors: &[Detector],
         exit_slices: &[usize],
     ) -> Result<Self> {
         let optics = Optics::new(potential, probe, detectors, exit_slices)?;
@@ -77,10 +87,16 @@ impl Multislice {
         }
     }
 
-    /// What each detector collects from each probe, `(detector, thickness, probe)`, as a fraction of the incident beam.
-    /// Probes run in parallel; the numbers do not depend on how many do.
+    /// What each channel of the detectors collects from each probe, `(channel, thickness, probe)`, as a fraction of the
+    /// incident beam (times the channel's weights). Probes run in parallel; the numbers do not depend on how many do.
     #[must_use]
     pub fn scan(&self, positions: &[Point]) -> Array3<f64> {
+        self.signals(positions).channels
+    }
+
+    /// The same, with the patterns of pixelated detectors.
+    #[must_use]
+    pub fn signals(&self, positions: &[Point]) -> Signals {
         match &self.engine {
             AnyEngine::F32(engine) => self.optics.scan(engine, positions),
             AnyEngine::F64(engine) => self.optics.scan(engine, positions),
@@ -135,7 +151,7 @@ impl Optics {
     fn new(
         potential: &Potential,
         probe: &ProbeSettings,
-        detectors: &[AnnularDetector],
+        detectors: &[Detector],
         exit_slices: &[usize],
     ) -> Result<Self> {
         let slices = potential.order().len();
@@ -149,9 +165,8 @@ impl Optics {
             ));
         }
         let grid = *potential.grid();
-        let pixels = |detector| DetectorPixels::new(detector, &grid, probe.wavelength());
         Ok(Self {
-            detectors: detectors.iter().map(pixels).collect::<Result<_>>()?,
+            readout: Readout::new(detectors, &grid, probe.wavelength())?,
             grid,
             wavelength: probe.wavelength(),
             slice_thickness: potential.slice_thickness(),
@@ -169,32 +184,52 @@ impl Optics {
         )
     }
 
-    fn scan<T: Real>(&self, engine: &Engine<T>, positions: &[Point]) -> Array3<f64> {
-        let (detectors, exits) = (self.detectors.len(), self.exits.len());
-        let shape = (detectors, exits, positions.len());
-        if detectors == 0 {
-            return Array3::zeros(shape);
+    fn scan<T: Real>(&self, engine: &Engine<T>, positions: &[Point]) -> Signals {
+        let (count, exits) = (self.readout.len(), self.exits.len());
+        let mut numbers = vec![0.0; positions.len() * count * exits];
+        if numbers.is_empty() {
+            return self.signals(&numbers, positions.len());
         }
-        let scale = self.pixels().powi(2); // |F[ψ]|² from |F[ψ]/N|²
-        let mut sums = vec![0.0; positions.len() * detectors * exits];
-        sums.par_chunks_exact_mut(detectors * exits)
+        numbers
+            .par_chunks_exact_mut(count * exits)
             .zip(positions)
             .for_each_init(
                 || engine.workspace(),
-                |work, (sums, &position)| {
+                |work, (numbers, &position)| {
                     let beam = Illumination::Probe(position);
                     engine.run(beam, &self.exits, work, |exit, column, values| {
-                        for (index, detector) in self.detectors.iter().enumerate() {
-                            let ranges = detector.ranges(column).iter();
-                            let seen = ranges.flat_map(|range| &values[range.clone()]);
-                            sums[index * exits + exit] += seen.map(|v| intensity(*v)).sum::<f64>();
-                        }
+                        let numbers = &mut numbers[exit * count..(exit + 1) * count];
+                        self.readout.collect(column, values, numbers);
                     });
                 },
             );
-        Array3::from_shape_fn(shape, |(detector, exit, probe)| {
-            sums[(probe * detectors + detector) * exits + exit] * scale
-        })
+        self.signals(&numbers, positions.len())
+    }
+
+    /// Sorts what was read, `(probe, thickness, number)`.
+    fn signals(&self, numbers: &[f64], probes: usize) -> Signals {
+        let (count, exits) = (self.readout.len(), self.exits.len());
+        let scale = self.pixels().powi(2); // |F[ψ]|² from |F[ψ]/N|²
+        let at = |probe: usize, exit: usize, number: usize| {
+            scale * numbers[(probe * exits + exit) * count + number]
+        };
+        let shape = (self.readout.channels(), exits, probes);
+        let mut first = self.readout.channels();
+        let mut patterns = Vec::new();
+        for camera in self.readout.cameras() {
+            let [rows, cols] = camera.shape();
+            let shape = (exits, probes, rows, cols);
+            patterns.push(Array4::from_shape_fn(shape, |(exit, probe, y, x)| {
+                at(probe, exit, first + y * cols + x) as f32
+            }));
+            first += camera.len();
+        }
+        Signals {
+            channels: Array3::from_shape_fn(shape, |(channel, exit, probe)| {
+                at(probe, exit, channel)
+            }),
+            patterns,
+        }
     }
 
     fn exit_spectra<T: Real>(

@@ -3,7 +3,7 @@
 //! A specimen becomes a [`Potential`], a stack of thin slices. A wave passes each slice in two steps: it is *transmitted*,
 //! ψ ← t ψ with t = exp(iσv), and *propagated* to the next, ψ ← F⁻¹\[P F\[ψ\]\] (Cowley & Moodie, Acta Cryst. **10**, 609 (1957);
 //! Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed. (2010), ch. 6). For a STEM image the wave is a focused
-//! [probe](ProbeSettings) at each scan position, and [detectors](AnnularDetector) add up what is scattered into their angles.
+//! [probe](ProbeSettings) at each scan position, and [detectors](Detector) add up what is scattered into their angles.
 //!
 //! Conventions beside those of the crate:
 //!
@@ -32,8 +32,11 @@ mod scattering;
 mod settings;
 
 pub use aberrations::Aberrations;
-pub use detector::AnnularDetector;
-pub use full_field::{Illumination, Multislice};
+pub use detector::{
+    AnnularDetector, CentreOfMassDetector, Detector, PatternGrid, PixelatedDetector,
+    QuadrantDetector, SegmentedDetector, images_from_channels,
+};
+pub use full_field::{Illumination, Multislice, Signals};
 pub use grid::Grid;
 pub use potential::{Potential, slice_count};
 pub use probe::{Aperture, ProbeSettings};

@@ -5,7 +5,7 @@ use super::settings::SimulationSettings;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
 use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
-use crate::multislice::{AnnularDetector, Grid, Multislice, Potential, slice_count};
+use crate::multislice::{Detector, Grid, Multislice, Potential, slice_count};
 use crate::neighbours::Point;
 use crate::progress::Reporter;
 use crate::settings::Source;
@@ -98,7 +98,8 @@ impl Plan {
         let grid = wave_grid(&settings.grid, [x, y], source)?;
         check_probe(source, &settings.probe, &grid, height)?;
         for (name, detector) in &settings.detectors {
-            check_detector(source, name, detector, &grid, &settings.probe)?;
+            let detector = Detector::from(detector.clone());
+            check_detector(source, name, &detector, &grid, &settings.probe)?;
         }
         let exit_slices = settings.multislice.exit_slices(source, height)?;
         let raster = Raster::new(&settings.scan, [x, y], source)?;
@@ -181,8 +182,13 @@ impl Plan {
 
     /// The detectors, in the order of their names.
     #[must_use]
-    pub fn detectors(&self) -> Vec<AnnularDetector> {
-        self.settings.detectors.values().cloned().collect()
+    pub fn detectors(&self) -> Vec<Detector> {
+        self.settings
+            .detectors
+            .values()
+            .cloned()
+            .map(Detector::from)
+            .collect()
     }
 
     /// Probe positions of a unit [Å].
@@ -227,7 +233,7 @@ impl Plan {
     pub fn describe(&self) -> Result<String> {
         let (rows, cols) = self.grid.shape();
         let [dy, dx] = self.grid.sampling();
-        let band_limit = AnnularDetector::limit_mrad(&self.grid, self.settings.probe.wavelength());
+        let band_limit = Detector::limit_mrad(&self.grid, self.settings.probe.wavelength());
         let [px, py] = self.raster.points;
         let [sx, sy] = self.raster.step;
         let thicknesses: Vec<String> = self
@@ -342,9 +348,9 @@ impl Plan {
     /// Says what may surprise: detectors that touch the taper of the band limit.
     pub fn warn(&self, reporter: &Reporter) {
         let wavelength = self.settings.probe.wavelength();
-        let limit = AnnularDetector::limit_mrad(&self.grid, wavelength);
+        let limit = Detector::limit_mrad(&self.grid, wavelength);
         for (name, detector) in &self.settings.detectors {
-            if detector.touches_taper(&self.grid, wavelength) {
+            if Detector::from(detector.clone()).touches_taper(&self.grid, wavelength) {
                 reporter.say(format!(
                     "warning: detector {name} reaches into the taper below the band limit of {limit:.1} mrad: its outer \
                      part is damped by the grid, not by physics; a finer grid cures this"

@@ -8,7 +8,7 @@
 mod laws;
 mod reference;
 
-use ferrostem::multislice::{Aberrations, AnnularDetector, Aperture, ProbeSettings};
+use ferrostem::multislice::{Aberrations, AnnularDetector, Aperture, Detector, ProbeSettings};
 
 /// A probe at 200 keV with a soft aperture and a perfect lens.
 fn probe(semiangle_mrad: f64) -> ProbeSettings {
@@ -21,12 +21,13 @@ fn probe(semiangle_mrad: f64) -> ProbeSettings {
 }
 
 /// Detectors from pairs `(inner, outer)` [mrad].
-fn detectors(rings: &[(f64, f64)]) -> Vec<AnnularDetector> {
+fn detectors(rings: &[(f64, f64)]) -> Vec<Detector> {
     rings
         .iter()
         .map(|&(inner_mrad, outer_mrad)| AnnularDetector {
             inner_mrad,
             outer_mrad,
         })
+        .map(Detector::from)
         .collect()
 }
