@@ -360,11 +360,11 @@ bin = 2
         for (old, new, expected) in [
             ("outer_mrad = 100\n", "", "line 1, column 1"),
             ("outer_mrad = 100\n", "", "missing field `outer_mrad`"),
-            ("bin = 2", "bim = 2", "line 24, column 1"),
+            ("bin = 2", "bim = 2", "line 23, column 1"),
             (
                 "bin = 2",
                 "bin = 0",
-                "sim.toml:24: detectors.camera.pixelated.bin: got 0; allowed: 1 to 1024",
+                "sim.toml:23: detectors.camera.pixelated.bin: got 0; allowed: 1 to 1024",
             ),
             (
                 "sectors = 4",
