@@ -36,7 +36,10 @@ mod slices;
 mod thermal;
 
 pub use aberrations::Aberrations;
-pub use detector::{AnnularDetector, Detector};
+pub use detector::{
+    AnnularDetector, CentreOfMassDetector, Detector, PatternGrid, PixelatedDetector,
+    QuadrantDetector, SegmentedDetector, images_from_channels,
+};
 pub use full_field::{Illumination, Multislice};
 pub use grid::Grid;
 pub use optics::Optics;

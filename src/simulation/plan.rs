@@ -1,5 +1,7 @@
 //! What a simulation will do, resolved and checked before anything is computed.
 
+use std::sync::Arc;
+
 use super::scan::{Raster, wave_grid};
 use super::settings::SimulationSettings;
 use super::units::{Unit, block_of, cut};
@@ -7,7 +9,7 @@ use crate::crystal::{Structure, Truth};
 use crate::error::Result;
 use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
 use crate::multislice::{
-    AnnularDetector, Grid, Method, Multislice, Optics, Potential, slice_count,
+    Detector, Grid, Method, Multislice, Optics, Potential, ThermalDiffuse, slice_count,
 };
 use crate::neighbours::Point;
 use crate::progress::Reporter;
@@ -54,13 +56,19 @@ impl Plan {
         let grid = wave_grid(&settings.grid, [x, y], source)?;
         check_probe(source, &settings.probe, &grid, height)?;
         for (name, detector) in &settings.detectors {
-            check_detector(source, name, detector, &grid, &settings.probe)?;
+            // What is scattered diffusely into a detector is known for any angle.
+            if settings.counts_elastic() {
+                check_detector(source, name, detector, &grid, &settings.probe)?;
+            }
         }
         let exit_slices = settings.multislice.exit_slices(source, height)?;
         let raster = Raster::new(&settings.scan, [x, y], source)?;
         let (structure, truth) = settings.specimen.build(settings.seed);
         if let Some(phonons) = &settings.phonons {
             phonons.validate(&source.under("phonons"), &structure)?;
+        }
+        if let Some(thermal) = &settings.thermal_diffuse {
+            thermal.validate(&source.under("thermal_diffuse"), &structure.numbers)?;
         }
         Ok(Self {
             settings: settings.clone(),
@@ -127,18 +135,38 @@ impl Plan {
             thickness,
         )?
         .oversampled(multislice.oversampling)
+        .and_then(|potential| match &self.settings.thermal_diffuse {
+            None => Ok(potential),
+            Some(thermal) => potential.damped(&thermal.rms_by_number()),
+        })
     }
 
     /// The microscope; detectors are in the order of their names.
-    #[must_use]
-    pub fn optics(&self) -> Optics {
-        Optics {
-            probe: self.settings.probe.clone(),
-            detectors: self.settings.detectors.values().cloned().collect(),
+    ///
+    /// # Errors
+    /// The scattering table lacks an element of the thermal-diffuse model.
+    pub fn optics(&self) -> Result<Optics> {
+        let detectors: Vec<Detector> = self.settings.detectors.values().cloned().collect();
+        let (probe, table) = (
+            &self.settings.probe,
+            self.settings.multislice.scattering_factors,
+        );
+        let thermal = self.settings.thermal_diffuse.as_ref();
+        let tables = thermal.map(|thermal| ThermalDiffuse::new(thermal, table, probe, &detectors));
+        Ok(Optics {
+            probe: probe.clone(),
+            detectors,
             exit_slices: self.exit_slices.clone(),
             precision: self.settings.multislice.precision,
-            thermal: None,
-        }
+            thermal: tables.transpose()?.map(Arc::new),
+        })
+    }
+
+    /// Number of channels of all detectors.
+    #[must_use]
+    pub fn channel_count(&self) -> usize {
+        let detectors = self.settings.detectors.values();
+        detectors.map(Detector::channel_count).sum()
     }
 
     /// Probe positions of a unit [Å].
@@ -183,7 +211,7 @@ impl Plan {
     pub fn describe(&self) -> Result<String> {
         let (rows, cols) = self.grid.shape();
         let [dy, dx] = self.grid.sampling();
-        let band_limit = AnnularDetector::limit_mrad(&self.grid, self.settings.probe.wavelength());
+        let band_limit = Detector::limit_mrad(&self.grid, self.settings.probe.wavelength());
         let [px, py] = self.raster.points;
         let [sx, sy] = self.raster.step;
         let thicknesses: Vec<String> = self
@@ -284,7 +312,7 @@ impl Plan {
             .min(SLICES_OF_A_TRIAL);
         let optics = Optics {
             exit_slices: vec![slices],
-            ..self.optics()
+            ..self.optics()?
         };
         let engine = Multislice::new(&self.potential(0)?, &optics)?;
         let waves = 2 * rayon::current_num_threads();
@@ -300,7 +328,7 @@ impl Plan {
     /// Says what may surprise: detectors that touch the taper of the band limit.
     pub fn warn(&self, reporter: &Reporter) {
         let wavelength = self.settings.probe.wavelength();
-        let limit = AnnularDetector::limit_mrad(&self.grid, wavelength);
+        let limit = Detector::limit_mrad(&self.grid, wavelength);
         for (name, detector) in &self.settings.detectors {
             if detector.touches_taper(&self.grid, wavelength) {
                 reporter.say(format!(

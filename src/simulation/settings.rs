@@ -8,7 +8,7 @@ use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
 use crate::crystal::phonons::Phonons;
 use crate::error::Result;
-use crate::multislice::{AnnularDetector, MultisliceSettings, ProbeSettings};
+use crate::multislice::{Detector, MultisliceSettings, ProbeSettings, ThermalSettings};
 use crate::settings::Source;
 
 /// A whole simulation: images of one specimen over tilts × thicknesses.
@@ -23,6 +23,9 @@ pub struct SimulationSettings {
     pub specimen: Specimen,
     /// Thermal motion; left out, the lattice is at rest.
     pub phonons: Option<Phonons>,
+    /// Thermal motion by the absorptive model, in place of phonons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thermal_diffuse: Option<ThermalSettings>,
     /// The grid of the wave function.
     pub grid: GridSettings,
     /// How the wave is propagated.
@@ -31,8 +34,8 @@ pub struct SimulationSettings {
     pub probe: ProbeSettings,
     /// Where the probe goes.
     pub scan: ScanSettings,
-    /// Annular detectors by name, `[detectors.NAME]`.
-    pub detectors: BTreeMap<String, AnnularDetector>,
+    /// Detectors by name, `[detectors.NAME]`.
+    pub detectors: BTreeMap<String, Detector>,
     /// What the microscope adds; left out, the images are ideal.
     pub acquisition: Option<Acquisition>,
 }
@@ -62,6 +65,14 @@ pub struct ScanSettings {
 }
 
 impl SimulationSettings {
+    /// Whether electrons scattered elastically into a detector count.
+    #[must_use]
+    pub fn counts_elastic(&self) -> bool {
+        self.thermal_diffuse
+            .as_ref()
+            .is_none_or(|thermal| thermal.count_elastic)
+    }
+
     /// Checks every section by itself; [`super::Plan::new`] checks them against each other.
     ///
     /// # Errors
@@ -103,6 +114,10 @@ impl SimulationSettings {
                 ));
             }
             detector.validate(source, name)?;
+        }
+        if self.phonons.is_some() && self.thermal_diffuse.is_some() {
+            let got = "beside [phonons]";
+            return Err(source.wrong("thermal_diffuse", got, "one model of thermal motion"));
         }
         self.acquisition
             .as_ref()

@@ -47,7 +47,7 @@ impl<'a> Simulator<'a> {
                 let potential = self.plan.potential(configuration)?;
                 (
                     configuration,
-                    Multislice::new(&potential, &self.plan.optics())?,
+                    Multislice::new(&potential, &self.plan.optics()?)?,
                 )
             }
         };

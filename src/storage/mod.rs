@@ -11,6 +11,7 @@ pub mod info;
 pub mod micrograph;
 pub mod output;
 pub mod parts;
+pub mod patterns;
 mod pixels;
 pub mod polarization;
 mod raster;

@@ -30,11 +30,13 @@
 //!
 //! What a cut at k_c leaves out is much more than what folds back without one, so there is none.
 
+mod diffuse;
 mod maps;
 mod settings;
 mod tables;
 mod weight;
 
+pub use diffuse::ThermalDiffuse;
 pub use maps::ThermalMaps;
 pub use settings::{DiffuseDetector, ThermalSettings};
 pub use tables::ThermalTables;
