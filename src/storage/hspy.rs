@@ -160,17 +160,17 @@ fn check(path: &Path, file: &ImageFile, patterns: &[PatternStream<'_>]) -> Resul
     if file.detectors.is_empty() && patterns.is_empty() {
         return wrong("Experiments", "no detector".into(), "at least one".into());
     }
+    let stacks = file.detectors.iter().map(|detector| &detector.name);
+    for name in stacks.chain(patterns.iter().map(|stream| &stream.name)) {
+        if name.is_empty() || name.contains('/') || name == "." {
+            let place = format!("Experiments/{name}");
+            let got = "a detector of that name".to_owned();
+            return wrong(&place, got, "a name without `/`".into());
+        }
+    }
     let first = file.detectors.first();
     for detector in &file.detectors {
         let place = format!("Experiments/{}", detector.name);
-        let name = detector.name.as_str();
-        if name.is_empty() || name.contains('/') || name == "." {
-            return wrong(
-                &place,
-                "a detector of that name".into(),
-                "a name without `/`".into(),
-            );
-        }
         let shape = detector.data.shape();
         if first.is_some_and(|first| shape != first.data.shape())
             || shape[..2] != [file.tilts_mrad.len(), file.thicknesses_nm.len()]

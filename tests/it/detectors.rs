@@ -105,10 +105,10 @@ fn pixels_and_segments_sum_to_the_annulus() {
 }
 
 /// Behind a thin, weak object the integrated centre of mass is the phase seen by the probe, |ψ|² ⋆ φ (Lazić et al. 2016), to
-/// second order in φ; and its contrast is that of the quadrants but for their rough idea of direction.
+/// the band limit; four quadrants, scaled, show the same within a tenth of the contrast or so.
 #[test]
 fn the_integrated_centre_of_mass_is_the_phase() {
-    // Beryllium: 0.06 rad at most after the band limit. The slice is so thin that nothing propagates in it.
+    // Beryllium: the probe sees 0.05 rad at most. The slice is so thin that nothing propagates in it.
     let potential = specimen(
         &[(4, [2.9, 3.3, 0.005]), (4, [5.2, 4.4, 0.005])],
         0.01,
@@ -168,12 +168,12 @@ fn the_integrated_centre_of_mass_is_the_phase() {
         worst(&icom)
     );
     assert!(contrast > 0.01, "nothing to see: {contrast}");
-    assert!(worst(&icom) < 0.02, "{}", worst(&icom));
+    assert!(worst(&icom) < 1e-3, "{}", worst(&icom));
     let idpc = image(2, &detectors[1]);
     let scale = (&idpc * &expected).sum() / (&idpc * &idpc).sum();
     let idpc = &idpc * scale;
     println!("error of idpc {:.2}", worst(&idpc));
-    assert!(scale > 0.0 && worst(&idpc) < 0.25, "{}", worst(&idpc));
+    assert!(scale > 0.0 && worst(&idpc) < 0.15, "{}", worst(&idpc));
 }
 
 const SCAN: [usize; 2] = [5, 7];

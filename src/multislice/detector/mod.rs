@@ -14,9 +14,9 @@
 //! those of all probes ([`scan_images`]). Angles are those of the beam, α = λk, azimuths φ = atan2(k_y, k_x).
 //!
 //! A thin object ψ ← exp(iφ) ψ deflects the beam to the mean of ∇φ/2π over the probe: with k_com the centre of mass,
-//! 2π k_com = |ψ|² ⋆ ∇φ, whatever the aberrations (Lazić, Bosch & Lazar, Ultramicroscopy **160**, 265 (2016), eqs. 10–20). So
+//! 2π k_com = |ψ|² ⋆ ∇φ, whatever the aberrations (Lazić, Bosch & Lazar, Ultramicroscopy **160**, 265 (2016)). So
 //! the integral over the scan is |ψ|² ⋆ φ, the phase seen by the probe: `icom`. Four quadrants measure the centre of mass
-//! roughly, by the sign of what is deflected where (*ibid.*, sec. 5): `dpc`, and integrated `idpc`.
+//! roughly, by the sign of what is deflected where (*ibid.*): `dpc`, and integrated `idpc`.
 
 pub(super) mod channels;
 mod integration;
