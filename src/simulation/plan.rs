@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::scan::{Raster, wave_grid};
 use super::settings::SimulationSettings;
 use super::units::{Unit, block_of, cut};
-use crate::crystal::{Structure, Truth};
+use crate::crystal::{External, Structure, Truth};
 use crate::error::Result;
 use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
 use crate::multislice::{
@@ -43,6 +43,8 @@ pub struct Plan {
     pub raster: Raster,
     /// Slices after which the detectors are read.
     pub exit_slices: Vec<usize>,
+    /// What was read from other files.
+    pub external: External,
 }
 
 impl Plan {
@@ -63,9 +65,11 @@ impl Plan {
         }
         let exit_slices = settings.multislice.exit_slices(source, height)?;
         let raster = Raster::new(&settings.scan, [x, y], source)?;
-        let (structure, truth) = settings.specimen.build(settings.seed);
+        let external = External::default();
+        let (structure, truth) = settings.specimen.build(settings.seed, &external)?;
         if let Some(phonons) = &settings.phonons {
-            phonons.validate(&source.under("phonons"), &structure)?;
+            let snapshots = external.snapshots.as_ref();
+            phonons.validate(&source.under("phonons"), &structure, snapshots)?;
         }
         if let Some(thermal) = &settings.thermal_diffuse {
             thermal.validate(&source.under("thermal_diffuse"), &structure.numbers)?;
@@ -77,6 +81,7 @@ impl Plan {
             grid,
             raster,
             exit_slices,
+            external,
         })
     }
 
@@ -99,7 +104,7 @@ impl Plan {
         self.settings
             .phonons
             .as_ref()
-            .map_or(1, |phonons| phonons.configurations)
+            .map_or(1, |phonons| phonons.count(self.external.snapshots.as_ref()))
     }
 
     /// The projected potential of a phonon configuration, slice by slice.
@@ -117,7 +122,12 @@ impl Plan {
         let positions = match &self.settings.phonons {
             None => positions,
             Some(phonons) => {
-                displaced = phonons.displaced(&self.structure, self.settings.seed, configuration);
+                displaced = phonons.displaced(
+                    &self.structure,
+                    self.settings.seed,
+                    configuration,
+                    self.external.snapshots.as_ref(),
+                )?;
                 &displaced
             }
         };
@@ -236,7 +246,7 @@ impl Plan {
                 "phonons",
                 self.settings.phonons.as_ref().map_or_else(
                     || "none, the lattice is at rest".to_owned(),
-                    |p| format!("{} configurations", p.configurations),
+                    |_| format!("{} configurations", self.configurations()),
                 ),
             ),
             ("exit thicknesses", format!("{} nm", thicknesses.join(", "))),
