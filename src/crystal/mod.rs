@@ -6,6 +6,7 @@ pub mod phonons;
 pub mod polarization;
 pub mod specimen;
 pub mod structure;
+pub mod structure_file;
 pub mod texture;
 
 pub use specimen::Specimen;
