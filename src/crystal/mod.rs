@@ -13,6 +13,7 @@ pub mod polarization;
 pub mod snapshots;
 pub mod specimen;
 pub mod structure;
+pub mod structure_file;
 pub mod texture;
 pub mod tilt_field;
 pub mod wall;

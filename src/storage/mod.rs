@@ -1,5 +1,6 @@
 //! Files: images and results in HDF5, foreign image formats, results that appear whole. HDF5 is used only here.
 
+pub mod arrays;
 pub mod claim;
 pub mod dataset;
 mod dm;

@@ -10,3 +10,4 @@ mod multislice;
 mod network;
 mod settings;
 mod storage;
+mod structure_files;
