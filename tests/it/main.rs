@@ -9,3 +9,4 @@ mod multislice;
 mod network;
 mod settings;
 mod storage;
+mod window_fit;
