@@ -9,4 +9,5 @@ mod multislice;
 mod network;
 mod settings;
 mod storage;
+mod tilt_sensitivity;
 mod window_fit;
