@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ferrostem::error::Result;
 use ferrostem::multislice::{
-    Aberrations, AnnularDetector, Aperture, CentreOfMassDetector, Detector, Multislice,
+    Aberrations, AnnularDetector, Aperture, CentreOfMassDetector, Detector, Multislice, Optics,
     PatternGrid, PixelatedDetector, Potential, Precision, ProbeSettings, QuadrantDetector,
     ScatteringTable, SegmentedDetector, images_from_channels,
 };
@@ -25,6 +25,7 @@ fn probe() -> ProbeSettings {
         semiangle_mrad: 20.0,
         aperture: Aperture::Soft,
         aberrations: Aberrations::default(),
+        focal_spread: None,
     }
 }
 

@@ -11,3 +11,5 @@ mod network;
 mod settings;
 mod storage;
 mod structure_files;
+mod tilt_sensitivity;
+mod window_fit;
