@@ -352,7 +352,7 @@ mod tests {
                 .chunks(5)
                 .map(|lines| &lines[0].1)
                 .map(|x| {
-                    let sector = (x[5] - x[4] < 6.28).then_some((x[4], x[5]));
+                    let sector = (x[5] - x[4] < 0.99 * TAU).then_some((x[4], x[5]));
                     detector(x[2] * mrad, x[3] * mrad, sector)
                 })
                 .collect();
