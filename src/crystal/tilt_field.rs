@@ -66,7 +66,7 @@ impl TiltFieldSettings {
     ///
     /// # Errors
     /// The key, what it got and what is allowed; a domain tilt in a specimen without polar domains.
-    pub fn validate(&self, source: &Source, specimen: &Specimen) -> Result<()> {
+    pub fn validate(&self, source: &Source, specimen: Option<&Specimen>) -> Result<()> {
         let all = |key: &str, values: [f64; 2], largest: f64, unit: &str, hint: &str| {
             values
                 .iter()
@@ -79,7 +79,7 @@ impl TiltFieldSettings {
             let key = "domain.rhombohedral_angle_degrees";
             let angle = domain.rhombohedral_angle_degrees;
             source.in_range(key, angle, 85.0..=95.0, "°", "89.43 in BiFeO3")?;
-            if specimen.r3c.is_none() && specimen.film.is_none() {
+            if !specimen.is_some_and(|specimen| specimen.r3c.is_some() || specimen.film.is_some()) {
                 let allowed = "a specimen with polar domains, r3c or film";
                 return Err(source.wrong("domain", "a specimen without", allowed));
             }
@@ -169,11 +169,12 @@ pub struct TiltField {
 impl TiltField {
     /// The field that settings describe over a specimen, both checked; `seed` is the one the specimen is built with.
     #[must_use]
-    pub fn new(settings: &TiltFieldSettings, specimen: &Specimen, seed: u64) -> Self {
-        let layers = specimen.cells[2];
-        let height = specimen.extent()[2];
-        let depths = (0..layers).map(|k| (k as f64 + 0.5) * height / layers as f64);
+    pub fn new(settings: &TiltFieldSettings, specimen: Option<&Specimen>, seed: u64) -> Self {
         let domain = settings.domain.as_ref().and_then(|domain| {
+            let specimen = specimen?;
+            let layers = specimen.cells[2];
+            let height = specimen.extent()[2];
+            let depths = (0..layers).map(|k| (k as f64 + 0.5) * height / layers as f64);
             let shear = rhombohedral_shear(domain.rhombohedral_angle_degrees) / RAD_PER_MRAD;
             Some((specimen.polar_field(seed)?, depths.collect(), shear))
         });

@@ -49,7 +49,9 @@ impl SimulationTemplate {
         SimulationSettings {
             seed,
             tilts_mrad,
-            specimen: specimen.clone(),
+            specimen: Some(specimen.clone()),
+            structure: None,
+            tilt_field: None,
             phonons: self.phonons.clone(),
             thermal_diffuse: self.thermal_diffuse.clone(),
             grid: self.grid.clone(),

@@ -125,7 +125,7 @@ pub fn acquire(
     ideal: Array2<f32>,
     frame: u64,
 ) -> Result<Image> {
-    let [x, y, _] = plan.settings.specimen.extent();
+    let [x, y, _] = plan.structure.cell;
     let image = Image {
         data: ideal,
         sampling: [plan.raster.step[1], plan.raster.step[0]],

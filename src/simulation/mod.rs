@@ -5,6 +5,7 @@
 //! on where it was and several machines can share one simulation (`--shard`).
 
 mod assembly;
+mod crystal;
 mod plan;
 mod run;
 mod scan;

@@ -1,11 +1,15 @@
 //! What a simulation will do, resolved and checked before anything is computed.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::crystal::Crystal;
 use super::scan::{Raster, wave_grid};
 use super::settings::SimulationSettings;
 use super::units::{Unit, block_of, cut};
-use crate::crystal::{External, Structure, Truth};
+use crate::crystal::snapshots::Snapshots;
+use crate::crystal::tilt_field::TiltField;
+use crate::crystal::{Structure, Truth};
 use crate::error::Result;
 use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
 use crate::multislice::{
@@ -13,6 +17,7 @@ use crate::multislice::{
 };
 use crate::neighbours::Point;
 use crate::progress::Reporter;
+use crate::provenance::InputHash;
 use crate::settings::Source;
 
 /// Slices of the trial that a time estimate is made from.
@@ -43,8 +48,14 @@ pub struct Plan {
     pub raster: Raster,
     /// Slices after which the detectors are read.
     pub exit_slices: Vec<usize>,
-    /// What was read from other files.
-    pub external: External,
+    /// Local tilts, added to each of the tilts.
+    pub tilt_field: Option<TiltField>,
+    /// Phonon configurations that were given.
+    snapshots: Option<Snapshots>,
+    /// What a person should know about how a file was read.
+    pub notes: Vec<String>,
+    /// Files that were read besides the settings.
+    pub inputs: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -54,7 +65,9 @@ impl Plan {
     /// File, line, key, what it got and what is allowed.
     pub fn new(settings: &SimulationSettings, source: &Source) -> Result<Self> {
         settings.validate(source)?;
-        let [x, y, height] = settings.specimen.extent();
+        let crystal = Crystal::new(settings, source)?;
+        let structure = &crystal.structure;
+        let [x, y, height] = structure.cell;
         let grid = wave_grid(&settings.grid, [x, y], source)?;
         check_probe(source, &settings.probe, &grid, height)?;
         for (name, detector) in &settings.detectors {
@@ -63,25 +76,24 @@ impl Plan {
                 check_detector(source, name, detector, &grid, &settings.probe)?;
             }
         }
-        let exit_slices = settings.multislice.exit_slices(source, height)?;
-        let raster = Raster::new(&settings.scan, [x, y], source)?;
-        let external = External::default();
-        let (structure, truth) = settings.specimen.build(settings.seed, &external)?;
         if let Some(phonons) = &settings.phonons {
-            let snapshots = external.snapshots.as_ref();
-            phonons.validate(&source.under("phonons"), &structure, snapshots)?;
+            let under = source.under("phonons");
+            phonons.validate(&under, structure, crystal.snapshots.as_ref())?;
         }
         if let Some(thermal) = &settings.thermal_diffuse {
             thermal.validate(&source.under("thermal_diffuse"), &structure.numbers)?;
         }
         Ok(Self {
             settings: settings.clone(),
-            structure,
-            truth,
+            exit_slices: settings.multislice.exit_slices(source, height)?,
+            raster: Raster::new(&settings.scan, [x, y], source)?,
+            structure: crystal.structure,
+            truth: crystal.truth,
+            tilt_field: crystal.tilt_field,
+            snapshots: crystal.snapshots,
+            notes: crystal.notes,
+            inputs: crystal.inputs,
             grid,
-            raster,
-            exit_slices,
-            external,
         })
     }
 
@@ -104,7 +116,7 @@ impl Plan {
         self.settings
             .phonons
             .as_ref()
-            .map_or(1, |phonons| phonons.count(self.external.snapshots.as_ref()))
+            .map_or(1, |phonons| phonons.count(self.snapshots.as_ref()))
     }
 
     /// The projected potential of a phonon configuration, slice by slice.
@@ -126,7 +138,7 @@ impl Plan {
                     &self.structure,
                     self.settings.seed,
                     configuration,
-                    self.external.snapshots.as_ref(),
+                    self.snapshots.as_ref(),
                 )?;
                 &displaced
             }
@@ -200,17 +212,20 @@ impl Plan {
             .collect()
     }
 
-    /// What identifies the numbers of this simulation: the settings that the wave depends on, and the program's version.
+    /// What identifies the numbers of this simulation: the settings that the wave depends on, the content of the files they
+    /// name, and the program's version.
     #[must_use]
-    pub fn key(&self) -> String {
+    pub fn key(&self, inputs: &[InputHash]) -> String {
         let settings = SimulationSettings {
             acquisition: None,
             ..self.settings.clone()
         };
+        let hashes: Vec<&str> = inputs.iter().map(|input| input.blake3.as_str()).collect();
         format!(
-            "{}\n{}",
+            "{}\n{}\n{}",
             crate::provenance::VERSION,
-            toml::to_string(&settings).unwrap_or_default()
+            toml::to_string(&settings).unwrap_or_default(),
+            hashes.join("\n")
         )
     }
 
@@ -231,6 +246,7 @@ impl Plan {
             .collect();
         let work = self.work()?;
         let lines = [
+            ("crystal", self.notes.join("; ")),
             ("atoms", self.structure.len().to_string()),
             (
                 "grid",
@@ -244,10 +260,11 @@ impl Plan {
             ("tilts", self.settings.tilts_mrad.len().to_string()),
             (
                 "phonons",
-                self.settings.phonons.as_ref().map_or_else(
-                    || "none, the lattice is at rest".to_owned(),
-                    |_| format!("{} configurations", self.configurations()),
-                ),
+                match (&self.settings.phonons, &self.settings.thermal_diffuse) {
+                    (Some(_), _) => format!("{} configurations", self.configurations()),
+                    (None, Some(_)) => "thermal-diffuse model, one pass".to_owned(),
+                    (None, None) => "none, the lattice is at rest".to_owned(),
+                },
             ),
             ("exit thicknesses", format!("{} nm", thicknesses.join(", "))),
             ("wave-slices", work.wave_slices.to_string()),
@@ -256,8 +273,10 @@ impl Plan {
                 format!("about {:.2} GiB", work.bytes as f64 / f64::from(1u32 << 30)),
             ),
         ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{name:<18}{value}"));
-        Ok(lines.join("\n"))
+        Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
     /// Wave-slices and memory.

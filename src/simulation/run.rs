@@ -1,6 +1,6 @@
 //! Doing what a plan says, unit by unit, and writing the images.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::assembly::assemble;
 use super::plan::Plan;
@@ -44,22 +44,27 @@ pub fn simulate(
 ) -> Result<Outcome> {
     let plan = Plan::new(settings, source)?;
     refuse_file(output, force)?;
-    refuse_inputs(output, &[source.path()])?;
+    let inputs: Vec<&Path> = plan.inputs.iter().map(PathBuf::as_path).collect();
+    refuse_inputs(output, &[&[source.path()], inputs.as_slice()].concat())?;
     plan.check_memory(source)?;
     plan.warn(reporter);
     reporter.detail(plan.describe()?);
-    let provenance = Provenance::start(
+    let mut provenance = Provenance::start(
         "simulate",
         toml::to_string(settings).unwrap_or_default(),
         Some(settings.seed),
     );
+    for input in &plan.inputs {
+        provenance.add_input(input)?;
+    }
+    let key = plan.key(&provenance.inputs);
     let company = if shard.is_some() {
         Company::Shards
     } else {
         Company::None
     };
-    let _claim = Claim::new(&partial_path(output), &plan.key(), company, force)?;
-    let parts = Parts::new(&partial_path(output), &plan.key());
+    let _claim = Claim::new(&partial_path(output), &key, company, force)?;
+    let parts = Parts::new(&partial_path(output), &key);
     compute_missing(&plan, &parts, shard, reporter)?;
     let units = plan.units();
     let missing = (0..units.len())

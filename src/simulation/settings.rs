@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::crystal::one_crystal;
 use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
 use crate::crystal::phonons::Phonons;
+use crate::crystal::structure_file::StructureFile;
+use crate::crystal::tilt_field::TiltFieldSettings;
 use crate::error::Result;
 use crate::multislice::{Detector, MultisliceSettings, ProbeSettings, ThermalSettings};
 use crate::settings::Source;
@@ -19,8 +22,15 @@ pub struct SimulationSettings {
     pub seed: u64,
     /// Mistilts of the specimen `[tx, ty]` [mrad].
     pub tilts_mrad: Vec<[f64; 2]>,
-    /// What is in the microscope.
-    pub specimen: Specimen,
+    /// What is in the microscope, by recipe; or `structure`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub specimen: Option<Specimen>,
+    /// What is in the microscope, from a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structure: Option<StructureFile>,
+    /// Tilt that changes over the field, added to each of the tilts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tilt_field: Option<TiltFieldSettings>,
     /// Thermal motion; left out, the lattice is at rest.
     pub phonons: Option<Phonons>,
     /// Thermal motion by the absorptive model, in place of phonons.
@@ -78,7 +88,14 @@ impl SimulationSettings {
     /// # Errors
     /// File, line, key, what it got and what is allowed.
     pub fn validate(&self, source: &Source) -> Result<()> {
-        self.specimen.validate(&source.under("specimen"))?;
+        match (&self.specimen, &self.structure) {
+            (Some(specimen), None) => specimen.validate(&source.under("specimen"))?,
+            (None, Some(file)) => file.validate(&source.under("structure"))?,
+            _ => return Err(one_crystal(self, source)),
+        }
+        if let Some(field) = &self.tilt_field {
+            field.validate(&source.under("tilt_field"), self.specimen.as_ref())?;
+        }
         self.multislice.validate(source)?;
         self.probe.validate(source)?;
         if self.tilts_mrad.is_empty() {

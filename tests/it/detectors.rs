@@ -93,7 +93,9 @@ fn pixels_and_segments_sum_to_the_annulus() {
     let coarse = PatternGrid::new(coarse, potential.grid(), wavelength).unwrap();
     let side = camera.shape()[0];
     let of_camera = |first: usize, [rows, cols]: [usize; 2], exit: usize, probe: usize| {
-        Array2::from_shape_fn((rows, cols), |(y, x)| read[(first + y * cols + x, exit, probe)])
+        Array2::from_shape_fn((rows, cols), |(y, x)| {
+            read[(first + y * cols + x, exit, probe)]
+        })
     };
     let (offset, step) = (camera.offset_mrad(), camera.step_mrad());
     for exit in 0..2 {

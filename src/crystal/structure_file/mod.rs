@@ -30,7 +30,7 @@ use super::structure::{Structure, Truth};
 use crate::error::{Error, Result};
 use crate::settings::Source;
 
-/// The `[specimen.file]` section.
+/// The `[structure]` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StructureFile {
