@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod commands;
+mod crystal;
 mod figure;
 mod floors;
 mod formats;
