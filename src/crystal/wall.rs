@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     const FRAME: Frame = Frame {
-        extent: [80.0, 120.0, 60.0],
+        extent: [80.0, 160.0, 60.0],
         periodic: [true, true, false],
     };
 
@@ -246,7 +246,7 @@ mod tests {
             wall.validate(&source, "wall", &FRAME).unwrap();
             let walls = wall.laid(&FRAME);
             let point = [3.0, 11.0, 2.0];
-            for edge in [[80.0, 0.0, 0.0], [0.0, 120.0, 0.0]] {
+            for edge in [[80.0, 0.0, 0.0], [0.0, 160.0, 0.0]] {
                 let there = walls.at(std::array::from_fn(|i| point[i] + edge[i]));
                 let here = walls.at(point);
                 assert!(
@@ -254,25 +254,17 @@ mod tests {
                     "{normal:?}"
                 );
             }
+            let flipped = wall.flipped();
+            let count = flipped.iter().filter(|&&flips| flips).count();
+            let named = [(71, 1), (109, 2), (180, 3)];
+            assert!(named.contains(&(angle, count)));
             let length = f64::from(normal.iter().map(|n| n * n).sum::<i32>()).sqrt();
-            for xi in [-6.0, -1.0, 0.0, 2.0, 8.0] {
-                let at = normal.map(|n| f64::from(n) / length * (7.0 + xi));
-                let count = wall.flipped().iter().filter(|&&flips| flips).count();
-                assert_eq!(
-                    count,
-                    match angle {
-                        71 => 1,
-                        109 => 2,
-                        _ => 3,
-                    }
-                );
+            for xi in [-6.0_f64, -1.0, 0.0, 2.0, 8.0] {
+                let p = walls.at(normal.map(|n| f64::from(n) / length * (7.0 + xi)));
+                let profile = (xi / 4.0).tanh();
                 for axis in 0..3 {
-                    let expected = if wall.flipped()[axis] {
-                        (xi / 4.0).tanh()
-                    } else {
-                        1.0
-                    };
-                    assert!((walls.at(at)[axis] - expected).abs() < 1e-12);
+                    let expected = if flipped[axis] { profile } else { 1.0 };
+                    assert!((p[axis] - expected).abs() < 1e-12);
                 }
             }
         }

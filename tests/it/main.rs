@@ -1,6 +1,7 @@
 //! Integration tests, one binary.
 
 mod commands;
+mod crystal;
 mod detectors;
 mod figure;
 mod floors;

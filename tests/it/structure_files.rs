@@ -4,10 +4,8 @@
 
 use std::fs;
 
-use ferrostem::crystal::perovskite::{Distortion, Perovskite};
 use ferrostem::crystal::structure_file::{Loaded, StructureFile, write_extended_xyz};
-use ferrostem::crystal::texture::Field;
-use ferrostem::crystal::{Structure, Sublattice};
+use ferrostem::crystal::{External, Specimen, Structure, Sublattice};
 use ferrostem::settings::Source;
 
 /// BiFeO₃ in hexagonal axes, Bi at the origin: the coordinates of the project's recipe (Palewicz et al., Acta Cryst. B 63, 537 (2007))
@@ -166,17 +164,16 @@ fn the_pseudocubic_box_of_a_hexagonal_file_is_the_recipe() {
     let lattice = found.structure.cell[0] / 2.0;
     // |−a+b+c| / 2 of this cell; the recipe has 3.9643 Å.
     assert!((lattice - 3.9643).abs() < 0.005, "{lattice}");
-    let crystal = Perovskite {
-        cells: [2; 3],
-        lattice,
-        distortion: Distortion::R3c {
-            amplitude: 1.0,
-            field: Field::Uniform([1.0; 3]),
-        },
-        samarium: 0.0,
-        seed: 0,
-    };
-    let (mut recipe, truth) = crystal.build();
+    let text = format!(
+        "cells = [2, 2, 2]
+lattice_angstrom = {lattice}
+[r3c]
+amplitude = 1.0
+texture = {{ uniform = {{ direction = [1.0, 1.0, 1.0] }} }}
+"
+    );
+    let crystal: Specimen = Source::from_text("recipe.toml", text).parse().unwrap();
+    let (mut recipe, truth) = crystal.build(0, &External::default()).unwrap();
     let origin = recipe.positions[0];
     for position in &mut recipe.positions {
         *position = std::array::from_fn(|axis| position[axis] - origin[axis]);
