@@ -38,11 +38,8 @@ impl AnnularDetector {
     }
 }
 
-/// The pixels of a detector: per column kx, the ranges of ky (in the order of the transform) that lie on it.
-#[derive(Debug)]
-pub(super) struct DetectorPixels {
-    columns: Vec<Vec<Range<usize>>>,
-}
+/// Checks a detector (stub).
+pub(super) struct DetectorPixels;
 
 impl DetectorPixels {
     /// # Errors
@@ -57,42 +54,64 @@ impl DetectorPixels {
                 format!("0 <= inner < outer <= {limit:.1} mrad, the band limit of this grid"),
             ));
         }
-        let ky = grid.ky();
-        let column = |kx: f64| {
-            runs(
-                ky.iter()
-                    .map(|y| detector.contains(wavelength * kx.hypot(*y))),
-            )
-        };
-        Ok(Self {
-            columns: grid.kx().into_iter().map(column).collect(),
-        })
-    }
-
-    /// The ranges of ky in a column.
-    pub(super) fn ranges(&self, column: usize) -> &[Range<usize>] {
-        &self.columns[column]
+        Ok(Self)
     }
 }
 
 /// A detector of any kind.
 pub type Detector = AnnularDetector;
 
-/// The channels of detectors.
-pub(super) struct Channels(Vec<DetectorPixels>);
+/// The channels of detectors: runs of each channel in each column.
+pub(super) struct Channels(Vec<Vec<Vec<Run>>>);
+
+/// Neighbouring pixels of a column that count for a channel.
+#[derive(Debug, Clone)]
+pub(super) struct Run {
+    /// Indices of k_y.
+    pub(super) range: Range<usize>,
+    /// How much they count.
+    pub(super) weight: Weight,
+}
+
+/// Weights of the pixels of a run.
+#[derive(Debug, Clone)]
+pub(super) enum Weight {
+    /// All count fully.
+    One,
+    /// Each by itself, as many as the run is long.
+    #[expect(dead_code, reason = "stub")]
+    Each(Vec<f64>),
+}
 
 impl Channels {
     pub(super) fn new(
         detectors: &[Detector],
         grid: &Grid,
-        _offset: [f64; 2],
+        offset: [f64; 2],
         wavelength: f64,
     ) -> Result<Self> {
-        let pixels = |detector| DetectorPixels::new(detector, grid, wavelength);
-        Ok(Self(detectors.iter().map(pixels).collect::<Result<_>>()?))
+        let ky = grid.ky();
+        let mut all = Vec::new();
+        for detector in detectors {
+            DetectorPixels::new(detector, grid, wavelength)?;
+            let column = |kx: f64| {
+                let on =
+                    |y: &f64| detector.contains(wavelength * (kx + offset[0]).hypot(y + offset[1]));
+                let run = |range| Run {
+                    range,
+                    weight: Weight::One,
+                };
+                runs(ky.iter().map(on)).into_iter().map(run).collect()
+            };
+            all.push(grid.kx().into_iter().map(column).collect());
+        }
+        Ok(Self(all))
     }
     pub(super) fn count(&self) -> usize {
         self.0.len()
+    }
+    pub(super) fn runs(&self, channel: usize, column: usize) -> &[Run] {
+        &self.0[channel][column]
     }
     pub(super) fn collect<T: super::fft::Real>(
         &self,
@@ -100,11 +119,9 @@ impl Channels {
         values: &[num_complex::Complex<T>],
         sums: &mut [f64],
     ) {
-        for (sum, pixels) in sums.iter_mut().zip(&self.0) {
-            let seen = pixels
-                .ranges(column)
-                .iter()
-                .flat_map(|r| &values[r.clone()]);
+        for (channel, sum) in sums.iter_mut().enumerate() {
+            let runs = self.runs(channel, column).iter();
+            let seen = runs.flat_map(|run| &values[run.range.clone()]);
             *sum += seen.map(|v| super::fft::intensity(*v)).sum::<f64>();
         }
     }

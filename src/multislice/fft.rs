@@ -19,6 +19,8 @@ pub(super) trait Real: FftNum + Default {
     fn narrow(value: f64) -> Self;
     /// The number in double precision.
     fn widen(self) -> f64;
+    /// `self · b + c`, rounded once.
+    fn fused(self, b: Self, c: Self) -> Self;
 }
 
 impl Real for f32 {
@@ -28,6 +30,10 @@ impl Real for f32 {
     fn widen(self) -> f64 {
         f64::from(self)
     }
+    #[inline(always)]
+    fn fused(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
+    }
 }
 
 impl Real for f64 {
@@ -36,6 +42,10 @@ impl Real for f64 {
     }
     fn widen(self) -> f64 {
         self
+    }
+    #[inline(always)]
+    fn fused(self, b: Self, c: Self) -> Self {
+        self.mul_add(b, c)
     }
 }
 
