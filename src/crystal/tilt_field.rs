@@ -223,8 +223,8 @@ mod tests {
         let source = Source::from_text("s", text);
         let settings: TiltFieldSettings = source.parse().unwrap();
         let specimen = specimen(direction);
-        settings.validate(&source, &specimen).unwrap();
-        TiltField::new(&settings, &specimen, 1)
+        settings.validate(&source, Some(&specimen)).unwrap();
+        TiltField::new(&settings, Some(&specimen), 1)
     }
 
     #[test]
@@ -256,7 +256,7 @@ mod tests {
             let source = Source::from_text("s", text);
             let settings: TiltFieldSettings = source.parse().unwrap();
             settings
-                .validate(&source, &specimen("[1, 1, 1]"))
+                .validate(&source, Some(&specimen("[1, 1, 1]")))
                 .unwrap_err()
                 .to_string()
         };

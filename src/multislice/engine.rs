@@ -73,8 +73,8 @@ struct Lens<T: Real> {
 
 /// The memory of one thread.
 pub(super) struct Workspace<T: Real> {
-    /// The wave, `(y, kx)` between slices.
-    wave: Vec<Complex<T>>,
+    /// The wave, `(y, kx)` between slices; engines that send many side by side put each in turn here.
+    pub(super) wave: Vec<Complex<T>>,
     scratch: Scratch<T>,
     shift: Shift,
     drift: Drift,
@@ -251,6 +251,18 @@ impl<T: Real> Engine<T> {
                 show(column, values);
             });
         }
+    }
+
+    /// Sends the wave through one slice at the engine's own tilt; it passes by before and behind it as in [`Engine::run`].
+    pub(super) fn step(
+        &self,
+        slice: &Slice<T>,
+        work: &mut Workspace<T>,
+        at_row: impl FnMut(usize, &[Complex<T>]),
+        at_column: impl FnMut(usize, &[Complex<T>]),
+    ) {
+        self.transmit(slice, [0; 2], work, at_row);
+        self.propagate(&self.propagator, work, at_column);
     }
 
     /// Rows: kx to x, shown, times t, and back.

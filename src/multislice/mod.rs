@@ -19,6 +19,7 @@
 
 mod aberrations;
 mod band;
+mod bloch;
 pub mod checks;
 mod detector;
 mod engine;
@@ -36,6 +37,7 @@ mod slices;
 mod thermal;
 
 pub use aberrations::Aberrations;
+pub use bloch::{Bloch, ImageCoefficients};
 pub use detector::{
     AnnularDetector, CentreOfMassDetector, Detector, PatternGrid, PixelatedDetector,
     QuadrantDetector, SegmentedDetector, images_from_channels,

@@ -100,9 +100,24 @@ impl<T: Real> Slices<T> {
         self.aperture
     }
 
-    /// Number of slices.
-    pub(super) fn len(&self) -> usize {
-        self.order.len()
+    /// The different slices.
+    pub(super) fn unique(&self) -> &[Slice<T>] {
+        &self.unique
+    }
+
+    /// For every slice, entrance first, its index among the different ones.
+    pub(super) fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// The same with made-up diffuse scattering: maps per channel of the different slice `index`.
+    #[cfg(test)]
+    pub(super) fn scattering(mut self, maps: impl Fn(usize) -> Vec<Vec<f64>>) -> Self {
+        let narrow = |map: Vec<f64>| map.into_iter().map(T::narrow).collect();
+        for (index, slice) in self.unique.iter_mut().enumerate() {
+            slice.diffuse = maps(index).into_iter().map(narrow).collect();
+        }
+        self
     }
 
     /// The first `count` slices, entrance first.
