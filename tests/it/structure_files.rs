@@ -194,9 +194,9 @@ texture = {{ uniform = {{ direction = [1.0, 1.0, 1.0] }} }}
         .iter()
         .find(|note| note.contains("strain"))
         .unwrap();
-    // 89.44° between the axes: cosines of 0.0098, a stretch of 1 % along the polar axis.
+    // 89.43° between the axes: cosines of 0.0099, so −0.98 % along the polar axis, (1 + 2 · 0.0099)^(−½) − 1.
     assert!(
-        note.contains("89.4") && note.contains("strain 0.0098"),
+        note.contains("89.431°") && note.contains("strain 0.0097"),
         "{note}"
     );
     assert!((found.rms[&83] - 0.0054_f64.sqrt()).abs() < 1e-12);
@@ -386,7 +386,7 @@ fn bad_structure_files_are_refused_with_file_and_line() {
         ),
         (
             "c.cif",
-            sto.replace("P m -3 m", "R 3 c"),
+            sto.replace("P m -3 m", "P 63 m c"),
             "",
             "do not have its symmetry",
         ),

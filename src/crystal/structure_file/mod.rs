@@ -1,8 +1,8 @@
 //! Any other crystal, from a file: CIF, XYZ (plain or extended) or the XYZ of multislice programs.
 //!
-//! The crystal of the file is turned, or strained a little, into a box with right angles whose z axis is the beam ([`cut`]); the box is
-//! repeated, sites that several species share are drawn atom by atom ([`sites`]), and the columns are found by projection
-//! ([`columns`]). What was done is told in notes.
+//! The crystal of the file is turned, or strained a little, into a box with right angles whose z axis is the beam (`cut`); the box is
+//! repeated, sites that several species share are drawn atom by atom (`sites`), and the columns are found by projection
+//! (`columns`). What was done is told in notes.
 
 mod cif;
 mod columns;

@@ -233,6 +233,13 @@ fn the_one<'a>(
     if let Some(entry) = fitting.iter().find(standard) {
         return Ok(entry);
     }
+    // A monoclinic cell whose angles are all right: the unique axis is b by convention.
+    let mut along_b = fitting
+        .iter()
+        .filter(|entry| entry.setting.starts_with('b'));
+    if let (Some(entry), None) = (along_b.next(), along_b.next()) {
+        return Ok(entry);
+    }
     let settings: Vec<&str> = fitting.iter().map(|entry| entry.setting).collect();
     let got = format!(
         "space group {said}, which has the settings {}",
@@ -389,7 +396,7 @@ mod tests {
     fn what_cannot_be_told_is_asked_for() {
         for (symbol, expected) in [
             ("F d -3 m", "two choices of the origin"),
-            ("R 3 c", "do not have its symmetry"),
+            ("P 63 m c", "do not have its symmetry"),
             ("Q 7", "not in the tables"),
             ("P m -3 m :2", "in a setting `2`"),
         ] {
