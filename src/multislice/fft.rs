@@ -19,6 +19,8 @@ pub(super) trait Real: FftNum + Default {
     fn narrow(value: f64) -> Self;
     /// The number in double precision.
     fn widen(self) -> f64;
+    /// `self * factor + sum`, rounded once.
+    fn fused(self, factor: Self, sum: Self) -> Self;
 }
 
 impl Real for f32 {
@@ -28,6 +30,9 @@ impl Real for f32 {
     fn widen(self) -> f64 {
         f64::from(self)
     }
+    fn fused(self, factor: Self, sum: Self) -> Self {
+        self.mul_add(factor, sum)
+    }
 }
 
 impl Real for f64 {
@@ -36,6 +41,9 @@ impl Real for f64 {
     }
     fn widen(self) -> f64 {
         self
+    }
+    fn fused(self, factor: Self, sum: Self) -> Self {
+        self.mul_add(factor, sum)
     }
 }
 
@@ -151,6 +159,22 @@ impl<T: Real> Fft2<T> {
                 .process_with_scratch(column, &mut scratch.fft);
         }
         self.scatter(&scratch.tile, field, (first, count));
+    }
+
+    /// Columns `first..first + count` of `field` forward along y, shown as `show(column, values)`; the field stays.
+    pub(super) fn read_columns(
+        &self,
+        field: &[Complex<T>],
+        (first, count): (usize, usize),
+        scratch: &mut Scratch<T>,
+        mut show: impl FnMut(usize, &[Complex<T>]),
+    ) {
+        self.gather(field, &mut scratch.tile, (first, count));
+        for (offset, column) in self.columns(&mut scratch.tile, count).enumerate() {
+            self.column_forward
+                .process_with_scratch(column, &mut scratch.fft);
+            show(first + offset, column);
+        }
     }
 
     /// Forward transform of a whole `(rows, cols)` array.
