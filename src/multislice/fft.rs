@@ -189,6 +189,22 @@ impl<T: Real> Fft2<T> {
         self.scatter(&scratch.tile, field, (first, count));
     }
 
+    /// Columns `first..first + count` of `field` forward along y, shown as `show(column, values)`; the field stays.
+    pub(super) fn read_columns(
+        &self,
+        field: &[Complex<T>],
+        (first, count): (usize, usize),
+        scratch: &mut Scratch<T>,
+        mut show: impl FnMut(usize, &[Complex<T>]),
+    ) {
+        self.gather(field, &mut scratch.tile, (first, count));
+        for (offset, column) in self.columns(&mut scratch.tile, count).enumerate() {
+            self.column_forward
+                .process_with_scratch(column, &mut scratch.fft);
+            show(first + offset, column);
+        }
+    }
+
     /// Forward transform of a whole `(rows, cols)` array.
     pub(super) fn forward(&self, field: &mut [Complex<T>], scratch: &mut Scratch<T>) {
         self.row_forward(field, scratch);

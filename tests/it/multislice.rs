@@ -6,6 +6,7 @@
 )]
 
 mod laws;
+mod prism;
 mod reference;
 
 use ferrostem::multislice::{
