@@ -64,20 +64,7 @@ pub fn check_probe(source: &Source, probe: &ProbeSettings, grid: &Grid, height: 
     }
     let [y, x] = grid.extent();
     let side = y.min(x);
-    let alpha = probe.semiangle_mrad * RAD_PER_MRAD;
-    let in_focus = 2.0 * probe.wavelength() / (PI * PI * MAX_OUTSIDE * alpha);
-    let spread = beam_width(probe, height);
-    let (needed, why) = if spread > in_focus {
-        (
-            spread,
-            "its rays spread that far between the entrance and the exit face",
-        )
-    } else {
-        (
-            in_focus,
-            "with less, over 3 % of the focused probe lies in its own periodic images",
-        )
-    };
+    let (needed, why) = probe_room(probe, height);
     if side >= needed {
         return Ok(());
     }
@@ -86,6 +73,21 @@ pub fn check_probe(source: &Source, probe: &ProbeSettings, grid: &Grid, height: 
         format!("{} mrad in a cell {side:.2} Å wide", probe.semiangle_mrad),
         format!("a cell at least {needed:.2} Å wide for this probe: {why}; repeat the specimen, or use a smaller semiangle or defocus"),
     ))
+}
+
+/// The width that a probe needs in a specimen of `height` [Å], as [`check_probe`] explains it [Å], and why so much.
+#[must_use]
+pub fn probe_room(probe: &ProbeSettings, height: f64) -> (f64, &'static str) {
+    let alpha = probe.semiangle_mrad * RAD_PER_MRAD;
+    let in_focus = 2.0 * probe.wavelength() / (PI * PI * MAX_OUTSIDE * alpha);
+    let spread = beam_width(probe, height);
+    if spread > in_focus {
+        let why = "its rays spread that far between the entrance and the exit face";
+        (spread, why)
+    } else {
+        let why = "with less, over 3 % of the focused probe lies in its own periodic images";
+        (in_focus, why)
+    }
 }
 
 /// Greatest width of the beam between the entrance face and `height` [Å]: rays of the aperture and the Airy disk [Å].

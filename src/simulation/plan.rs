@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::crystal::Crystal;
+use super::method;
 use super::scan::{Raster, wave_grid};
 use super::settings::SimulationSettings;
 use super::units::{Unit, block_of, cut};
@@ -11,7 +12,7 @@ use crate::crystal::snapshots::Snapshots;
 use crate::crystal::tilt_field::TiltField;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
-use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
+use crate::multislice::checks::{Sizes, Work, check_detector, expected_work};
 use crate::multislice::{
     Detector, Grid, Method, Multislice, Optics, Potential, ThermalDiffuse, slice_count,
 };
@@ -36,8 +37,10 @@ fn free_memory() -> Option<f64> {
 /// A resolved simulation.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The settings it came from.
+    /// The settings it came from, `auto` replaced by a method.
     pub settings: SimulationSettings,
+    /// Why this method, if it was to be found.
+    pub reason: Option<String>,
     /// The atoms.
     pub structure: Structure,
     /// The truth about the columns over one period of the specimen.
@@ -69,7 +72,8 @@ impl Plan {
         let structure = &crystal.structure;
         let [x, y, height] = structure.cell;
         let grid = wave_grid(&settings.grid, [x, y], source)?;
-        check_probe(source, &settings.probe, &grid, height)?;
+        let (settings, reason) = method::resolve(settings, structure.cell);
+        method::check(&settings, source, &grid, height)?;
         for (name, detector) in &settings.detectors {
             // What is scattered diffusely into a detector is known for any angle.
             if settings.counts_elastic() {
@@ -84,9 +88,10 @@ impl Plan {
             thermal.validate(&source.under("thermal_diffuse"), &structure.numbers)?;
         }
         Ok(Self {
-            settings: settings.clone(),
             exit_slices: settings.multislice.exit_slices(source, height)?,
             raster: Raster::new(&settings.scan, [x, y], source)?,
+            settings,
+            reason,
             structure: crystal.structure,
             truth: crystal.truth,
             tilt_field: crystal.tilt_field,
@@ -256,6 +261,13 @@ impl Plan {
             (
                 "probes",
                 format!("{px} × {py}, {sx:.4} × {sy:.4} Å apart (x × y)"),
+            ),
+            (
+                "method",
+                match (&self.reason, self.settings.multislice.method) {
+                    (Some(reason), method) => format!("{method}: {reason}"),
+                    (None, method) => method.to_string(),
+                },
             ),
             ("tilts", self.settings.tilts_mrad.len().to_string()),
             (
