@@ -19,8 +19,6 @@ pub(super) trait Real: FftNum + Default {
     fn narrow(value: f64) -> Self;
     /// The number in double precision.
     fn widen(self) -> f64;
-    /// `self · b + c`, rounded once.
-    fn fused(self, b: Self, c: Self) -> Self;
 }
 
 impl Real for f32 {
@@ -30,10 +28,6 @@ impl Real for f32 {
     fn widen(self) -> f64 {
         f64::from(self)
     }
-    #[inline(always)]
-    fn fused(self, b: Self, c: Self) -> Self {
-        self.mul_add(b, c)
-    }
 }
 
 impl Real for f64 {
@@ -42,10 +36,6 @@ impl Real for f64 {
     }
     fn widen(self) -> f64 {
         self
-    }
-    #[inline(always)]
-    fn fused(self, b: Self, c: Self) -> Self {
-        self.mul_add(b, c)
     }
 }
 
