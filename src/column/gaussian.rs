@@ -110,12 +110,12 @@ impl Gaussian {
         Some((widths, angle))
     }
 
-    fn parameters(&self) -> Vector {
+    pub(super) fn parameters(&self) -> Vector {
         let ([p, q, s], [x, y]) = (self.form, self.position);
         [self.height, x, y, p, q, s]
     }
 
-    fn from_parameters([height, x, y, p, q, s]: Vector) -> Self {
+    pub(super) fn from_parameters([height, x, y, p, q, s]: Vector) -> Self {
         Self {
             height,
             position: [x, y],
@@ -124,7 +124,7 @@ impl Gaussian {
     }
 
     /// Value and derivatives with respect to the parameters.
-    fn derivatives(&self, at: Point) -> (f64, Vector) {
+    pub(super) fn derivatives(&self, at: Point) -> (f64, Vector) {
         let (shape, dx, dy) = self.shape(at);
         let [p, q, s] = self.form;
         let peak = self.height * shape;
@@ -305,8 +305,12 @@ impl Problem<'_> {
 }
 
 /// Adds `weight` · slope slopeᵀ to the lower triangle.
-pub(super) fn accumulate(matrix: &mut Matrix, slope: &Vector, weight: f64) {
-    for i in 0..PARAMETERS {
+pub(super) fn accumulate<const N: usize>(
+    matrix: &mut [[f64; N]; N],
+    slope: &[f64; N],
+    weight: f64,
+) {
+    for i in 0..N {
         let scaled = weight * slope[i];
         for j in 0..=i {
             matrix[i][j] += scaled * slope[j];
@@ -315,8 +319,11 @@ pub(super) fn accumulate(matrix: &mut Matrix, slope: &Vector, weight: f64) {
 }
 
 /// Lower Cholesky factor of the free rows and columns (the matrix is given by its lower triangle); `None` if not positive.
-pub(super) fn cholesky(matrix: &Matrix, free: &[usize]) -> Option<Matrix> {
-    let mut lower = [[0.0; PARAMETERS]; PARAMETERS];
+pub(super) fn cholesky<const N: usize>(
+    matrix: &[[f64; N]; N],
+    free: &[usize],
+) -> Option<[[f64; N]; N]> {
+    let mut lower = [[0.0; N]; N];
     for (n, &i) in free.iter().enumerate() {
         for &j in &free[..=n] {
             let mut sum = matrix[i][j];
@@ -337,8 +344,12 @@ pub(super) fn cholesky(matrix: &Matrix, free: &[usize]) -> Option<Matrix> {
 }
 
 /// Solves L Lᵀ x = right over the free parameters; the others are 0.
-pub(super) fn solve(lower: &Matrix, right: &Vector, free: &[usize]) -> Vector {
-    let mut x = [0.0; PARAMETERS];
+pub(super) fn solve<const N: usize>(
+    lower: &[[f64; N]; N],
+    right: &[f64; N],
+    free: &[usize],
+) -> [f64; N] {
+    let mut x = [0.0; N];
     for &i in free {
         let known: f64 = free
             .iter()

@@ -6,6 +6,8 @@
 //! 3. `fit`, `gaussian`: every column by a Gaussian with its neighbours subtracted.
 //! 4. [`map`]: sublattices, flags, polar vectors.
 //!
+//! Beside it stands [`fit_window`]: one column in a window of its own, the plain measurement that published biases refer to.
+//!
 //! Origin, axes and units as in the crate's [conventions](crate#conventions).
 
 mod background;
@@ -23,10 +25,12 @@ mod settings;
 mod synthetic;
 #[cfg(test)]
 mod tests;
+mod window_fit;
 
 pub use lattice::Lattice;
 pub use map::{AtomColumn, COLUMNS_HEADER, ColumnMap, Median, columns_csv};
 pub use settings::{Brighter, ColumnSettings, Weighting};
+pub use window_fit::{WindowColumn, WindowFit, fit_window};
 
 use crate::crystal::Sublattice;
 use crate::error::{Error, Result};

@@ -12,6 +12,19 @@ const SYMBOLS: [&str; 118] = [
     "Fl", "Mc", "Lv", "Ts", "Og",
 ];
 
+/// Oxygen.
+pub const O: u8 = 8;
+/// Titanium.
+pub const TI: u8 = 22;
+/// Iron.
+pub const FE: u8 = 26;
+/// Strontium.
+pub const SR: u8 = 38;
+/// Samarium.
+pub const SM: u8 = 62;
+/// Bismuth.
+pub const BI: u8 = 83;
+
 /// The atomic number of a symbol written as usual, `Fe`; nothing if there is no such element.
 #[must_use]
 pub fn number(symbol: &str) -> Option<u8> {
@@ -42,6 +55,16 @@ mod tests {
         ] {
             assert_eq!(number(name), Some(expected));
             assert_eq!(symbol(expected), name);
+        }
+        for (constant, name) in [
+            (O, "O"),
+            (TI, "Ti"),
+            (FE, "Fe"),
+            (SR, "Sr"),
+            (SM, "Sm"),
+            (BI, "Bi"),
+        ] {
+            assert_eq!(symbol(constant), name);
         }
         assert_eq!((number("fe"), number("Xx"), symbol(0)), (None, None, "?"));
     }

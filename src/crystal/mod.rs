@@ -1,14 +1,24 @@
 //! Crystals: what is in the microscope, and the truth about it.
 
+pub mod composition;
+pub mod displacements;
 pub mod element;
+pub mod field;
+pub mod film;
+pub mod lattice;
+pub mod overlap;
 pub mod perovskite;
 pub mod phonons;
 pub mod polarization;
+pub mod snapshots;
 pub mod specimen;
 pub mod structure;
+pub mod structure_file;
 pub mod texture;
+pub mod tilt_field;
+pub mod wall;
 
-pub use specimen::Specimen;
+pub use specimen::{External, Specimen};
 pub use structure::{Structure, Truth};
 
 /// The two cation sublattices of a perovskite ABO₃, and its oxygen.

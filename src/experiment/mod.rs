@@ -11,6 +11,8 @@ mod mapping;
 mod prediction;
 mod study;
 mod template;
+mod tilt_figures;
+mod tilt_measurement;
 mod tilt_report;
 mod tilt_sensitivity;
 mod training;
@@ -26,5 +28,8 @@ pub use mapping::{Reading, map_columns};
 pub use prediction::predict;
 pub use study::{Study, demonstrate, run};
 pub use template::SimulationTemplate;
-pub use tilt_sensitivity::{Shifts, Tilt, TiltSensitivity};
+pub use tilt_measurement::{Measured, Shifts};
+pub use tilt_sensitivity::{
+    ExpectedShifts, Fit, MapFit, ShownSettings, Tilt, TiltSensitivity, WindowFits,
+};
 pub use training::{TrainSettings, train};

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
 use crate::crystal::phonons::Phonons;
-use crate::multislice::{AnnularDetector, MultisliceSettings, ProbeSettings};
+use crate::multislice::{
+    AnnularDetector, Detector, MultisliceSettings, ProbeSettings, ThermalSettings,
+};
 use crate::simulation::{GridSettings, ScanSettings, SimulationSettings};
 
 /// The `[simulation]` section of an experiment: a simulation file without specimen, tilts and acquisition.
@@ -16,6 +18,9 @@ use crate::simulation::{GridSettings, ScanSettings, SimulationSettings};
 pub struct SimulationTemplate {
     /// Thermal motion; left out, the lattice is at rest.
     pub phonons: Option<Phonons>,
+    /// Thermal motion by the absorptive model, in place of phonons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thermal_diffuse: Option<ThermalSettings>,
     /// The grid of the wave function.
     pub grid: GridSettings,
     /// How the wave is propagated.
@@ -44,13 +49,19 @@ impl SimulationTemplate {
         SimulationSettings {
             seed,
             tilts_mrad,
-            specimen: specimen.clone(),
+            specimen: Some(specimen.clone()),
+            structure: None,
+            tilt_field: None,
             phonons: self.phonons.clone(),
+            thermal_diffuse: self.thermal_diffuse.clone(),
             grid: self.grid.clone(),
             multislice: self.multislice.clone(),
             probe: self.probe.clone(),
             scan: self.scan.clone(),
-            detectors: BTreeMap::from([(DETECTOR.to_owned(), self.detector.clone())]),
+            detectors: BTreeMap::from([(
+                DETECTOR.to_owned(),
+                Detector::Annular(self.detector.clone()),
+            )]),
             acquisition,
         }
     }

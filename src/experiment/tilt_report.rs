@@ -1,27 +1,46 @@
-//! The tilt-sensitivity study as table, figures and report.
+//! The tilt-sensitivity study as table and report; its figures are in `tilt_figures`.
 
 use ndarray::s;
 use rayon::prelude::*;
 
 use super::bench::Bench;
-use super::tilt_sensitivity::{Shifts, Tilt, TiltSensitivity};
+use super::tilt_figures::{Cut, sublattices, tilt_thickness, trends};
+use super::tilt_measurement::{Measured, Shifts};
+use super::tilt_sensitivity::{Fit, Tilt, TiltSensitivity};
 use crate::error::Result;
-use crate::figure::curve::{Curve, Series, curves_figure};
 use crate::figure::report::{Report, Section, Table};
 use crate::storage::tables::{field, write_table};
+
+pub(super) use super::tilt_figures::bias_law;
+
+/// Thicknesses that are the same [nm].
+const SAME_THICKNESS_NM: f64 = 0.05;
 
 /// One line of the table.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
-    specimen: String,
-    tilt: Tilt,
-    thickness_nm: f64,
-    source_fwhm: f64,
-    shifts: Shifts,
+    pub(super) specimen: String,
+    pub(super) tilt: Tilt,
+    pub(super) thickness_nm: f64,
+    pub(super) measured: Measured,
+    /// D less its value at zero tilt: what the tilt alone fakes, `[x, y]` [pm].
+    pub(super) change: [f64; 2],
+}
+
+impl Row {
+    /// False D along the tilt [pm].
+    pub(super) fn along(&self) -> f64 {
+        self.tilt.along(self.change)
+    }
+
+    /// False D across the tilt [pm].
+    pub(super) fn across(&self) -> f64 {
+        self.tilt.across(self.change)
+    }
 }
 
 /// Columns of `tilt-sensitivity.csv`.
-const HEADER: [&str; 14] = [
+const HEADER: [&str; 18] = [
     "specimen",
     "tilt_mrad",
     "azimuth_degrees",
@@ -36,47 +55,53 @@ const HEADER: [&str; 14] = [
     "d_error_along_tilt_pm",
     "true_dx_pm",
     "true_dy_pm",
+    "window_radius_angstrom",
+    "d_error_across_tilt_pm",
+    "d_change_along_tilt_pm",
+    "d_change_across_tilt_pm",
 ];
 
 /// Measures every image of the study; `prefix` is that of the simulations' names.
 ///
 /// # Errors
-/// An image in which no columns are found.
+/// An image of which no map can be made.
 pub(super) fn measure(section: &TiltSensitivity, prefix: &str, bench: &Bench) -> Result<Vec<Row>> {
+    let tilts = section.tilts();
+    let untilted = tilts.iter().position(|tilt| tilt.magnitude == 0.0);
     let mut rows = Vec::new();
     for (name, settings) in section.simulations(bench.seed, &bench.simulation, prefix) {
         let (_, file) = bench.images(&name, &settings)?;
         let stack = &file.detectors[0].data;
-        let tilts = section.tilts();
-        let frames: Vec<(usize, usize)> = (0..tilts.len())
-            .flat_map(|t| (0..file.thicknesses_nm.len()).map(move |z| (t, z)))
-            .collect();
+        let depths = file.thicknesses_nm.len();
         let bar = bench
             .reporter
-            .bar(&format!("fitting {name}"), frames.len() as u64);
-        let measured: Vec<Vec<Row>> = frames
-            .par_iter()
-            .map(|&(tilt, thickness)| {
-                let ideal = stack.slice(s![tilt, thickness, .., ..]);
-                let shifts = section.measure(ideal, file.sampling, &file.truth)?;
+            .bar(&format!("fitting {name}"), (tilts.len() * depths) as u64);
+        let frames: Vec<Vec<Measured>> = (0..tilts.len() * depths)
+            .into_par_iter()
+            .map(|frame| {
+                let ideal = stack.slice(s![frame / depths, frame % depths, .., ..]);
+                let measured = section.measure(ideal, file.sampling, &file.truth)?;
                 bar.inc(1);
-                let row = |(&source_fwhm, &shifts): (&f64, &Shifts)| Row {
-                    specimen: name.trim_start_matches(prefix).to_owned(),
-                    tilt: tilts[tilt],
-                    thickness_nm: file.thicknesses_nm[thickness],
-                    source_fwhm,
-                    shifts,
-                };
-                Ok(section
-                    .source_fwhm_angstrom
-                    .iter()
-                    .zip(&shifts)
-                    .map(row)
-                    .collect())
+                Ok(measured)
             })
             .collect::<Result<_>>()?;
         bar.finish_and_clear();
-        rows.extend(measured.into_iter().flatten());
+        for (frame, measured) in frames.iter().enumerate() {
+            let (tilt, depth) = (frame / depths, frame % depths);
+            for (number, measured) in measured.iter().enumerate() {
+                let still = untilted.map_or([0.0; 2], |zero| {
+                    frames[zero * depths + depth][number].shifts.d
+                });
+                let d = measured.shifts.d;
+                rows.push(Row {
+                    specimen: name.trim_start_matches(prefix).to_owned(),
+                    tilt: tilts[tilt],
+                    thickness_nm: file.thicknesses_nm[depth],
+                    measured: measured.clone(),
+                    change: [d[0] - still[0], d[1] - still[1]],
+                });
+            }
+        }
     }
     Ok(rows)
 }
@@ -84,16 +109,20 @@ pub(super) fn measure(section: &TiltSensitivity, prefix: &str, bench: &Bench) ->
 /// Measures, writes the table and figures, and tells.
 ///
 /// # Errors
-/// An image in which no columns are found, a disk that refuses.
+/// An image of which no map can be made, a disk that refuses.
 pub(super) fn report(section: &TiltSensitivity, bench: &Bench) -> Result<Report> {
     let rows = measure(section, "", bench)?;
     write_csv(&rows, bench)?;
+    let cut = Cut::new(section, &rows);
     let mut report = bench.report();
-    report.sections.extend([
-        bias_law(section, &rows, bench)?,
-        sublattices(section, &rows, bench)?,
-        zero_tilt(&rows),
-    ]);
+    report.sections.push(method(section, &rows));
+    report.sections.extend(known(section, &rows));
+    report.sections.push(bias_law(section, &rows, bench)?);
+    report.sections.extend(tilt_thickness(&cut, bench)?);
+    report.sections.extend(trends(section, &cut, bench)?);
+    report.sections.extend(azimuths(section, &cut));
+    report.sections.push(sublattices(&cut, bench)?);
+    report.sections.push(zero_tilt(&cut));
     Ok(report)
 }
 
@@ -103,176 +132,184 @@ pub(super) fn report(section: &TiltSensitivity, bench: &Bench) -> Result<Report>
 /// The disk refuses.
 pub(super) fn write_csv(rows: &[Row], bench: &Bench) -> Result<()> {
     let lines = rows.iter().map(|row| {
-        let Shifts { a, b, d, true_d } = row.shifts;
+        let Shifts { a, b, d, true_d } = row.measured.shifts;
+        let numbers = [
+            row.tilt.magnitude,
+            row.tilt.azimuth,
+            row.thickness_nm,
+            row.measured.source_fwhm,
+            a[0],
+            a[1],
+            b[0],
+            b[1],
+            d[0],
+            d[1],
+            row.tilt.along(d),
+            true_d[0],
+            true_d[1],
+            row.measured.radius.unwrap_or(f64::NAN),
+            row.tilt.across(d),
+            row.along(),
+            row.across(),
+        ];
         let mut line = vec![row.specimen.clone()];
-        line.extend(
-            [
-                row.tilt.magnitude,
-                row.tilt.azimuth,
-                row.thickness_nm,
-                row.source_fwhm,
-            ]
-            .map(|x| field(x, 4)),
-        );
-        let along = row.tilt.along(d);
-        line.extend(
-            [
-                a[0], a[1], b[0], b[1], d[0], d[1], along, true_d[0], true_d[1],
-            ]
-            .map(|x| field(x, 4)),
-        );
+        line.extend(numbers.map(|x| field(x, 4)));
         line
     });
     write_table(&bench.folder.join("tilt-sensitivity.csv"), &HEADER, lines)
 }
 
-/// A middle source size, at which figures are drawn.
-fn shown_source(section: &TiltSensitivity) -> f64 {
-    section.source_fwhm_angstrom[section.source_fwhm_angstrom.len() / 2]
-}
-
-/// The rows of the first azimuth (and zero tilt) of a specimen at one source size and thickness, by rising tilt.
-fn selected<'a>(
-    section: &TiltSensitivity,
-    rows: &'a [Row],
-    specimen: &str,
-    thickness: f64,
-) -> Vec<&'a Row> {
-    let (azimuth, source) = (section.azimuths_degrees[0], shown_source(section));
-    let mut chosen: Vec<&Row> = rows
+/// How columns were measured, and how often in vain.
+fn method(section: &TiltSensitivity, rows: &[Row]) -> Section {
+    let how = match section.fit() {
+        Fit::Window(fits) => format!(
+            "Each column is fitted by itself: an elliptical Gaussian and a constant, by unweighted least squares, in a circular \
+             window (radius {:?} Å) that starts at the true position and is moved to the centre found {} times.",
+            fits.radii_angstrom, fits.recentre
+        ),
+        Fit::Map(fit) => format!(
+            "The image of a period is repeated {} × {} times and all its columns are fitted together, as in a column map.",
+            fit.repeats[0], fit.repeats[1]
+        ),
+    };
+    let meaning = "Shifts are measured minus true positions in the frame of the entrance face, averaged over the columns of the \
+                   scanned period. D = B − mean A; false D is its change from zero tilt. The table tilt-sensitivity.csv \
+                   holds everything; figures show a part."
+        .to_owned();
+    let mut paragraphs = vec![how, meaning];
+    let failures: Vec<&String> = rows
         .iter()
-        .filter(|row| {
-            row.specimen == specimen && row.source_fwhm == source && row.thickness_nm == thickness
-        })
-        .filter(|row| row.tilt.magnitude == 0.0 || row.tilt.azimuth == azimuth)
+        .filter_map(|row| row.measured.failure.as_ref())
         .collect();
-    chosen.sort_by(|a, b| a.tilt.magnitude.total_cmp(&b.tilt.magnitude));
-    chosen
-}
-
-fn thicknesses(rows: &[Row]) -> Vec<f64> {
-    let mut all: Vec<f64> = rows.iter().map(|row| row.thickness_nm).collect();
-    all.sort_by(f64::total_cmp);
-    all.dedup();
-    all
-}
-
-/// The curve of one quantity along the tilt, for a list of rows.
-fn series(label: String, rows: &[&Row], value: impl Fn(&Row) -> f64) -> Series {
-    let x = rows.iter().map(|row| row.tilt.magnitude).collect();
-    Series {
-        label,
-        x,
-        y: rows.iter().map(|row| value(row)).collect(),
-        ..Series::default()
+    if let Some(first) = failures.first() {
+        paragraphs.push(format!(
+            "In {} of {} measurements a column was not found; their fields are empty. The first: {first}.",
+            failures.len(),
+            rows.len()
+        ));
+    }
+    Section {
+        heading: "How it is measured".to_owned(),
+        paragraphs,
+        ..Section::default()
     }
 }
 
-/// Apparent B − A shift along the tilt, relative to zero tilt, against tilt: a panel a specimen, a line a thickness.
-///
-/// # Errors
-/// The disk refuses.
-pub(super) fn bias_law(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -> Result<Section> {
-    let azimuth = section.azimuths_degrees[0];
-    let panels: Vec<Curve> = section
-        .specimens
-        .keys()
-        .map(|specimen| Curve {
-            title: specimen.clone(),
-            x_label: "tilt (mrad)".to_owned(),
-            y_label: "false D along the tilt (pm)".to_owned(),
-            series: thicknesses(rows)
-                .into_iter()
-                .map(|thickness| {
-                    let chosen = selected(section, rows, specimen, thickness);
-                    let start = chosen.first().map_or(0.0, |row| {
-                        Tilt {
-                            magnitude: 0.0,
-                            azimuth,
-                        }
-                        .along(row.shifts.d)
-                    });
-                    series(format!("{thickness:.1} nm"), &chosen, |row| {
-                        Tilt {
-                            magnitude: 1.0,
-                            azimuth,
-                        }
-                        .along(row.shifts.d)
-                            - start
-                    })
-                })
-                .collect(),
-            ..Curve::default()
-        })
-        .collect();
-    let source = shown_source(section);
-    let title = &format!("Displacement faked by tilt (source {source} Å, azimuth {azimuth}°)");
-    let figure = curves_figure(title, &panels, 3);
-    bench.save(&figure, "bias-law")?;
-    let caption = "Measured minus true D along the tilt, less its value at zero tilt.";
-    Ok(Section {
-        heading: "Bias law".to_owned(),
-        figures: vec![(caption.to_owned(), figure)],
+/// The numbers known from elsewhere beside those measured here.
+fn known(section: &TiltSensitivity, rows: &[Row]) -> Option<Section> {
+    let mut lines = Vec::new();
+    for expected in &section.expected {
+        let here = |row: &&Row| {
+            row.specimen == expected.specimen
+                && row.tilt.magnitude == expected.magnitude_mrad
+                && row.tilt.azimuth == expected.azimuth_degrees
+                && row.measured.source_fwhm == expected.source_fwhm_angstrom
+                && row.measured.radius == expected.radius_angstrom
+        };
+        let pairs = expected
+            .thicknesses_nm
+            .iter()
+            .zip(&expected.d_along_tilt_pm);
+        for (&thickness, &d) in pairs {
+            let found = rows
+                .iter()
+                .filter(here)
+                .find(|row| (row.thickness_nm - thickness).abs() < SAME_THICKNESS_NM);
+            let number = |value: Option<f64>| value.map(|v| format!("{v:+.2}"));
+            lines.push(vec![
+                expected.reference.clone(),
+                expected.specimen.clone(),
+                format!("{}", expected.magnitude_mrad),
+                format!("{thickness:.2}"),
+                format!("{}", expected.source_fwhm_angstrom),
+                format!("{d:+.2}"),
+                number(found.map(Row::along)).unwrap_or_else(|| "not simulated".to_owned()),
+                number(found.map(|row| row.along() - d)).unwrap_or_default(),
+            ]);
+        }
+    }
+    let header = [
+        "reference",
+        "specimen",
+        "tilt (mrad)",
+        "thickness (nm)",
+        "source (Å)",
+        "there (pm)",
+        "here (pm)",
+        "difference (pm)",
+    ];
+    (!lines.is_empty()).then(|| Section {
+        heading: "Against known numbers".to_owned(),
+        tables: vec![table("False D along the tilt", &header, lines)],
         ..Section::default()
     })
 }
 
-/// A, B and B − A shifts against tilt of the first specimen: a panel a thickness.
-fn sublattices(section: &TiltSensitivity, rows: &[Row], bench: &Bench) -> Result<Section> {
-    let Some(specimen) = section.specimens.keys().next() else {
-        return Ok(Section::default());
-    };
-    let panels: Vec<Curve> = thicknesses(rows)
-        .into_iter()
-        .map(|thickness| {
-            let chosen = selected(section, rows, specimen, thickness);
-            let along = Tilt {
-                magnitude: 1.0,
-                azimuth: section.azimuths_degrees[0],
-            };
-            Curve {
-                title: format!("{thickness:.1} nm"),
-                x_label: "tilt (mrad)".to_owned(),
-                y_label: "apparent shift along the tilt (pm)".to_owned(),
-                series: vec![
-                    series("A".to_owned(), &chosen, |row| along.along(row.shifts.a)),
-                    series("B".to_owned(), &chosen, |row| along.along(row.shifts.b)),
-                    series("B − A".to_owned(), &chosen, |row| {
-                        along.along(row.shifts.d)
-                    }),
-                ],
-                ..Curve::default()
+/// What the direction of the tilt does, at the tilt and thicknesses shown.
+fn azimuths(section: &TiltSensitivity, cut: &Cut) -> Option<Section> {
+    if section.azimuths_degrees.len() < 2 {
+        return None;
+    }
+    let mut lines = Vec::new();
+    for specimen in &cut.specimens {
+        for &thickness in &cut.thicknesses {
+            for &azimuth in &section.azimuths_degrees {
+                let found = cut.rows.iter().find(|row| {
+                    cut.same_fit(row)
+                        && &row.specimen == specimen
+                        && row.thickness_nm == thickness
+                        && row.tilt.magnitude == cut.magnitude
+                        && row.tilt.azimuth == azimuth
+                });
+                lines.extend(found.map(|row| {
+                    vec![
+                        specimen.clone(),
+                        format!("{thickness:.2}"),
+                        format!("{azimuth}"),
+                        field(row.along(), 2),
+                        field(row.across(), 2),
+                    ]
+                }));
             }
-        })
-        .collect();
-    let title = &format!("Apparent shifts of the sublattices, {specimen} cell");
-    let figure = curves_figure(title, &panels, 2);
-    bench.save(&figure, "sublattices")?;
-    let caption = "Shifts from the column's place at the entrance face. Both sublattices move with the tilt; what fakes a \
-                   polarization is their difference.";
-    Ok(Section {
-        heading: "Sublattices".to_owned(),
-        figures: vec![(caption.to_owned(), figure)],
+        }
+    }
+    let header = [
+        "specimen",
+        "thickness (nm)",
+        "azimuth (°)",
+        "along (pm)",
+        "across (pm)",
+    ];
+    let caption = format!(
+        "False D along and across a tilt of {} mrad, {}",
+        cut.magnitude,
+        cut.fit_name()
+    );
+    Some(Section {
+        heading: "Direction of the tilt".to_owned(),
+        tables: vec![table(&caption, &header, lines)],
         ..Section::default()
     })
 }
 
 /// What the fit makes of the true displacement without any tilt.
-fn zero_tilt(rows: &[Row]) -> Section {
-    let lines = rows
+fn zero_tilt(cut: &Cut) -> Section {
+    let lines = cut
+        .rows
         .iter()
-        .filter(|row| row.tilt.magnitude == 0.0)
+        .filter(|row| row.tilt.magnitude == 0.0 && row.measured.radius == cut.radius)
+        .filter(|row| cut.thicknesses.contains(&row.thickness_nm))
         .map(|row| {
-            let Shifts { d, true_d, .. } = row.shifts;
+            let Shifts { d, true_d, .. } = row.measured.shifts;
             let size = true_d[0].hypot(true_d[1]);
-            let gain = (size > 1.0).then(|| {
+            let gain = (size > 1.0 && d[0].is_finite()).then(|| {
                 let along = (d[0] * true_d[0] + d[1] * true_d[1]) / size;
                 format!("{:+.1} %", 100.0 * along / size)
             });
             vec![
                 row.specimen.clone(),
                 format!("{:.1}", row.thickness_nm),
-                format!("{}", row.source_fwhm),
+                format!("{}", row.measured.source_fwhm),
                 format!("({:.2}, {:.2})", true_d[0], true_d[1]),
                 format!("({:+.2}, {:+.2})", d[0], d[1]),
                 gain.unwrap_or_default(),
@@ -291,11 +328,20 @@ fn zero_tilt(rows: &[Row]) -> Section {
         paragraphs: vec!["Even without tilt a Gaussian fit does not return the true displacement: oxygen and channelling pull at \
                           the intensity."
             .to_owned()],
-        tables: vec![Table {
-            caption: "Error of the fitted displacement at zero tilt".to_owned(),
-            header: header.map(str::to_owned).to_vec(),
-            rows: lines.collect(),
-        }],
+        tables: vec![table(
+            "Error of the fitted displacement at zero tilt",
+            &header,
+            lines.collect(),
+        )],
         ..Section::default()
+    }
+}
+
+/// A table of the report.
+pub(super) fn table(caption: &str, header: &[&str], rows: Vec<Vec<String>>) -> Table {
+    Table {
+        caption: caption.to_owned(),
+        header: header.iter().map(|&name| name.to_owned()).collect(),
+        rows,
     }
 }

@@ -1,26 +1,20 @@
-//! How a mistilt of the crystal fakes a polarization: apparent shifts of A and B columns against tilt, azimuth, thickness and
-//! source size.
+//! How a mistilt of the crystal fakes a polarization: apparent shifts of A and B columns against tilt, azimuth, thickness,
+//! source size and the window of the fit.
 //!
-//! One period of each specimen is scanned; the image is blurred, repeated, and mapped like any other image. What is reported
-//! is measured minus true, so that a real displacement does not count, in the frame of the entrance face.
+//! One period of each specimen is scanned; how its images are measured is told in `tilt_measurement`. What is reported is
+//! measured minus true, so that a real displacement does not count, in the frame of the entrance face: a probe is where it
+//! enters the crystal.
 
 use std::collections::BTreeMap;
 
-use ndarray::{Array2, ArrayView2};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::template::SimulationTemplate;
-use crate::acquisition::{Acquisition, Border};
-use crate::column::{self, ColumnMap, ColumnSettings};
-use crate::crystal::{Specimen, Sublattice, Truth};
+use crate::column::ColumnSettings;
+use crate::crystal::Specimen;
 use crate::error::Result;
-use crate::image::Image;
-use crate::neighbours::{Neighbours, Point};
-use crate::progress::Reporter;
 use crate::settings::Source;
 use crate::simulation::SimulationSettings;
-use crate::units::PM_PER_ANGSTROM;
 
 /// The `[tilt_sensitivity]` section.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,13 +26,91 @@ pub struct TiltSensitivity {
     pub azimuths_degrees: Vec<f64>,
     /// Source sizes, full width at half maximum [Å].
     pub source_fwhm_angstrom: Vec<f64>,
-    /// How often the scanned period is repeated for the fit, `[x, y]`.
-    pub repeats: [usize; 2],
+    /// How columns are measured, `[fit.window]` or `[fit.map]`.
+    pub fit: Option<Fit>,
+    /// Of a file without `fit`: the same as `fit.map.repeats`.
+    pub repeats: Option<[usize; 2]>,
+    /// Of a file without `fit`: the same as `fit.map.columns`.
+    pub columns: Option<ColumnSettings>,
+    /// What the figures show of it; left out, the middle of each list.
+    pub shown: Option<ShownSettings>,
+    /// Numbers known from elsewhere, which the report sets beside its own.
+    #[serde(default)]
+    pub expected: Vec<ExpectedShifts>,
     /// The specimens, by name.
     pub specimens: BTreeMap<String, Specimen>,
+}
+
+/// How columns are measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum Fit {
+    /// Each column by itself, in windows of several radii.
+    Window(WindowFits),
+    /// All columns together, by the column map of the repeated image.
+    Map(MapFit),
+}
+
+/// The `[fit.window]` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowFits {
+    /// Radii of the window [Å].
+    pub radii_angstrom: Vec<f64>,
+    /// How often the window is moved to the centre found, and the fit repeated.
+    #[serde(default = "once")]
+    pub recentre: usize,
+}
+
+fn once() -> usize {
+    1
+}
+
+/// The `[fit.map]` section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapFit {
+    /// How often the scanned period is repeated for the map, `[x, y]`.
+    pub repeats: [usize; 2],
     /// How columns are fitted.
     #[serde(default)]
     pub columns: ColumnSettings,
+}
+
+/// The `[shown]` section: the cut through the table that figures show, each a value of its list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShownSettings {
+    /// Size of the tilt [mrad].
+    pub magnitude_mrad: f64,
+    /// Thicknesses; the nearest simulated ones are shown [nm].
+    pub thicknesses_nm: Vec<f64>,
+    /// Source size [Å].
+    pub source_fwhm_angstrom: f64,
+    /// Radius of the window [Å]; of `[fit.window]` only.
+    pub radius_angstrom: Option<f64>,
+}
+
+/// Apparent D along the tilt at several thicknesses, known from elsewhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedShifts {
+    /// Where the numbers come from.
+    pub reference: String,
+    /// Name of the specimen.
+    pub specimen: String,
+    /// Size of the tilt [mrad].
+    pub magnitude_mrad: f64,
+    /// Direction of the tilt [degrees].
+    pub azimuth_degrees: f64,
+    /// Source size [Å].
+    pub source_fwhm_angstrom: f64,
+    /// Radius of the window [Å].
+    pub radius_angstrom: Option<f64>,
+    /// Thicknesses [nm].
+    pub thicknesses_nm: Vec<f64>,
+    /// D along the tilt, less its value at zero tilt, for each thickness [pm].
+    pub d_along_tilt_pm: Vec<f64>,
 }
 
 /// A tilt as size and direction.
@@ -64,6 +136,13 @@ impl Tilt {
         let angle = self.azimuth.to_radians();
         vector[0] * angle.cos() + vector[1] * angle.sin()
     }
+
+    /// Component of a vector across the tilt, positive at 90° from x towards y.
+    #[must_use]
+    pub fn across(self, vector: [f64; 2]) -> f64 {
+        let angle = self.azimuth.to_radians();
+        vector[1] * angle.cos() - vector[0] * angle.sin()
+    }
 }
 
 impl TiltSensitivity {
@@ -83,13 +162,9 @@ impl TiltSensitivity {
             list.iter()
                 .try_for_each(|&value| source.in_range(key, value, 0.0..=most, unit, ""))?;
         }
-        if self.repeats.iter().any(|n| !(1..=64).contains(n)) {
-            return Err(source.wrong(
-                "repeats",
-                format!("{:?}", self.repeats),
-                "1 to 64 along x and y",
-            ));
-        }
+        self.validate_fit(source)?;
+        self.validate_shown(source)?;
+        self.validate_expected(source)?;
         if self.specimens.is_empty() {
             return Err(source.wrong("specimens", "none", "at least one section specimens.NAME"));
         }
@@ -97,6 +172,109 @@ impl TiltSensitivity {
         specimens.try_for_each(|(name, specimen)| {
             specimen.validate(&source.under(&format!("specimens.{name}")))
         })
+    }
+
+    fn validate_fit(&self, source: &Source) -> Result<()> {
+        if self.fit.is_some() == (self.repeats.is_some() || self.columns.is_some()) {
+            let got = if self.fit.is_some() {
+                "a fit beside repeats or columns"
+            } else {
+                "no fit"
+            };
+            return Err(source.wrong("fit", got, "one of the sections fit.window, fit.map"));
+        }
+        match self.fit() {
+            Fit::Window(fits) => {
+                let (radii, times) = ("fit.window.radii_angstrom", "fit.window.recentre");
+                if fits.radii_angstrom.is_empty() {
+                    return Err(source.wrong(radii, "an empty list", "at least one radius"));
+                }
+                source.in_range(times, fits.recentre as f64, 0.0..=100.0, "times", "")?;
+                fits.radii_angstrom.iter().try_for_each(|&radius| {
+                    source.in_range(radii, radius, 0.1..=5.0, "Å", "Å, not pm")
+                })
+            }
+            Fit::Map(MapFit { repeats, .. }) => {
+                if repeats.iter().all(|n| (1..=64).contains(n)) {
+                    return Ok(());
+                }
+                let key = if self.fit.is_some() {
+                    "fit.map.repeats"
+                } else {
+                    "repeats"
+                };
+                Err(source.wrong(key, format!("{repeats:?}"), "1 to 64 along x and y"))
+            }
+        }
+    }
+
+    fn validate_shown(&self, source: &Source) -> Result<()> {
+        let Some(shown) = &self.shown else {
+            return Ok(());
+        };
+        let radii = self.radii();
+        for (key, value, list) in [
+            (
+                "shown.magnitude_mrad",
+                Some(shown.magnitude_mrad),
+                &self.magnitudes_mrad,
+            ),
+            (
+                "shown.source_fwhm_angstrom",
+                Some(shown.source_fwhm_angstrom),
+                &self.source_fwhm_angstrom,
+            ),
+            ("shown.radius_angstrom", shown.radius_angstrom, &radii),
+        ] {
+            if let Some(value) = value.filter(|value| !list.contains(value)) {
+                return Err(source.wrong(key, value, format!("one of {list:?}")));
+            }
+        }
+        let key = "shown.thicknesses_nm";
+        if shown.thicknesses_nm.is_empty() {
+            return Err(source.wrong(key, "an empty list", "at least one thickness"));
+        }
+        let mut thicknesses = shown.thicknesses_nm.iter();
+        thicknesses.try_for_each(|&t| source.in_range(key, t, 0.0..=1000.0, "nm", ""))
+    }
+
+    fn validate_expected(&self, source: &Source) -> Result<()> {
+        for expected in &self.expected {
+            if !self.specimens.contains_key(&expected.specimen) {
+                let names: Vec<&String> = self.specimens.keys().collect();
+                let got = format!("specimen {}", expected.specimen);
+                return Err(source.wrong("expected", got, format!("one of {names:?}")));
+            }
+            let (known, thicknesses) = (
+                expected.d_along_tilt_pm.len(),
+                expected.thicknesses_nm.len(),
+            );
+            if known != thicknesses {
+                let got = format!("{known} numbers at {thicknesses} thicknesses");
+                return Err(source.wrong("expected", got, "a number for each thickness"));
+            }
+        }
+        Ok(())
+    }
+
+    /// How columns are measured.
+    #[must_use]
+    pub fn fit(&self) -> Fit {
+        self.fit.clone().unwrap_or_else(|| {
+            Fit::Map(MapFit {
+                repeats: self.repeats.unwrap_or([1, 1]),
+                columns: self.columns.clone().unwrap_or_default(),
+            })
+        })
+    }
+
+    /// Radii of the fit windows [Å]; none of a map.
+    #[must_use]
+    pub fn radii(&self) -> Vec<f64> {
+        match self.fit() {
+            Fit::Window(fits) => fits.radii_angstrom,
+            Fit::Map(_) => Vec::new(),
+        }
     }
 
     /// All tilts: zero once, every other size in every direction.
@@ -132,140 +310,66 @@ impl TiltSensitivity {
         };
         self.specimens.iter().map(simulation).collect()
     }
-
-    /// Measures one ideal frame at every source size, `[fwhm]`.
-    ///
-    /// # Errors
-    /// No columns can be found in the image.
-    pub fn measure(
-        &self,
-        ideal: ArrayView2<f32>,
-        sampling: [f64; 2],
-        truth: &Truth,
-    ) -> Result<Vec<Shifts>> {
-        let period = [
-            ideal.ncols() as f64 * sampling[1],
-            ideal.nrows() as f64 * sampling[0],
-        ];
-        self.source_fwhm_angstrom
-            .par_iter()
-            .map(|&source_fwhm_angstrom| {
-                let acquisition = Acquisition {
-                    source_fwhm_angstrom,
-                    dose_per_angstrom2: None,
-                    row_jitter_pm: 0.0,
-                    drift_angstrom: [0.0; 2],
-                };
-                let blurred = acquisition.acquire(
-                    &Image {
-                        data: ideal.to_owned(),
-                        sampling,
-                    },
-                    Border::Periodic,
-                    0,
-                    0,
-                )?;
-                let image = Image {
-                    data: tile(&blurred.data, self.repeats),
-                    sampling,
-                };
-                let map = column::measure(&image, &self.columns, &Reporter::quiet())?;
-                Ok(Shifts::new(&map, truth, period))
-            })
-            .collect()
-    }
-}
-
-/// An image repeated `[x, y]` times.
-fn tile(image: &Array2<f32>, [nx, ny]: [usize; 2]) -> Array2<f32> {
-    let (rows, cols) = image.dim();
-    Array2::from_shape_fn((rows * ny, cols * nx), |(row, col)| {
-        image[(row % rows, col % cols)]
-    })
-}
-
-/// Measured minus true positions, averaged over the columns of an image, `[x, y]` [pm].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Shifts {
-    /// Of the A columns.
-    pub a: [f64; 2],
-    /// Of the B columns.
-    pub b: [f64; 2],
-    /// Of D: what the tilt fakes, plus the error of the fit at zero tilt.
-    pub d: [f64; 2],
-    /// True D, averaged over the cells.
-    pub true_d: [f64; 2],
-}
-
-impl Shifts {
-    /// Compares a map of a repeated image with the truth over one `period` `[x, y]` [Å].
-    fn new(map: &ColumnMap, truth: &Truth, period: [f64; 2]) -> Self {
-        let a = mean_shift(map, Sublattice::A, &truth.a_columns, period);
-        let b = mean_shift(map, Sublattice::B, &truth.b_columns, period);
-        let count = truth.displacements.len().max(1) as f64;
-        let true_d = std::array::from_fn(|axis| {
-            truth.displacements.iter().map(|d| d[axis]).sum::<f64>() / count
-        });
-        let vectors: Vec<_> = map.good_vectors().collect();
-        let d = std::array::from_fn(|axis| {
-            vectors.iter().map(|v| v.displacement[axis]).sum::<f64>() / vectors.len() as f64
-                - true_d[axis]
-        });
-        Self { a, b, d, true_d }
-    }
-}
-
-/// Mean of measured minus nearest true position over the unflagged columns of a sublattice [pm].
-fn mean_shift(
-    map: &ColumnMap,
-    sublattice: Sublattice,
-    truth: &[Point],
-    period: [f64; 2],
-) -> [f64; 2] {
-    let images = [-1.0, 0.0, 1.0];
-    let around = images
-        .iter()
-        .flat_map(|j| images.iter().map(move |i| [i * period[0], j * period[1]]));
-    let all: Vec<Point> = around
-        .flat_map(|shift| {
-            truth
-                .iter()
-                .map(move |p| [p[0] + shift[0], p[1] + shift[1]])
-        })
-        .collect();
-    let tree = Neighbours::new(&all);
-    let mut sum = [0.0; 2];
-    let mut count = 0.0;
-    for column in map.of(sublattice).filter(|column| column.flags == 0) {
-        let wrapped: Point =
-            std::array::from_fn(|axis| column.position[axis].rem_euclid(period[axis]));
-        if let Some(&(nearest, _)) = tree.nearest(wrapped, 1).first() {
-            for axis in 0..2 {
-                sum[axis] += (wrapped[axis] - all[nearest][axis]) * PM_PER_ANGSTROM;
-            }
-            count += 1.0;
-        }
-    }
-    sum.map(|s| s / count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn section(text: &str) -> Result<TiltSensitivity> {
+        let text = format!(
+            "magnitudes_mrad = [0.0, 5.0]\nazimuths_degrees = [0.0, 90.0]\nsource_fwhm_angstrom = [0.8]\n{text}\n\
+             [specimens.cubic]\ncells = [1, 1, 4]\nlattice_angstrom = 3.9643\ncubic = {{}}\n"
+        );
+        let source = Source::from_text("study.toml", text);
+        let section: TiltSensitivity = source.parse()?;
+        section.validate(&source)?;
+        Ok(section)
+    }
+
     #[test]
     fn zero_tilt_is_simulated_once() {
-        let section = TiltSensitivity {
-            magnitudes_mrad: vec![0.0, 5.0],
-            azimuths_degrees: vec![0.0, 90.0],
-            source_fwhm_angstrom: vec![0.8],
-            repeats: [4, 4],
-            specimens: BTreeMap::new(),
-            columns: ColumnSettings::default(),
-        };
-        let tilts = section.tilts();
+        let tilts = section("repeats = [4, 4]").unwrap().tilts();
         assert_eq!(tilts.len(), 3);
         assert!((tilts[2].vector()[1] - 5.0).abs() < 1e-12 && tilts[2].vector()[0].abs() < 1e-12);
         assert!((tilts[2].along([3.0, -2.0]) + 2.0).abs() < 1e-12);
+        assert!((tilts[2].across([3.0, -2.0]) + 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_file_without_fit_measures_by_the_map() {
+        let old = section("repeats = [3, 2]").unwrap();
+        let new = section("[fit.map]\nrepeats = [3, 2]").unwrap();
+        assert_eq!(old.fit(), new.fit());
+        let window = section("[fit.window]\nradii_angstrom = [0.8, 1.0]").unwrap();
+        assert_eq!(window.radii(), [0.8, 1.0]);
+    }
+
+    #[test]
+    fn wrong_fits_and_cuts_are_refused_with_their_key() {
+        let shown = "[fit.map]\nrepeats = [1, 1]\n[shown]\nmagnitude_mrad = 4.0\n\
+                     thicknesses_nm = [5.0]\nsource_fwhm_angstrom = 0.8";
+        let expected = "[fit.map]\nrepeats = [1, 1]\n[[expected]]\nreference = \"here\"\nspecimen = \"cubic\"\n\
+                        magnitude_mrad = 5.0\nazimuth_degrees = 0.0\nsource_fwhm_angstrom = 0.8\n\
+                        thicknesses_nm = [5.0, 6.0]\nd_along_tilt_pm = [1.0]";
+        for (text, part) in [
+            ("", "one of the sections"),
+            ("repeats = [0, 1]", "repeats: got [0, 1]"),
+            (
+                "repeats = [1, 1]\n[fit.window]\nradii_angstrom = [1.0]",
+                "beside repeats",
+            ),
+            ("[fit.window]\nradii_angstrom = []", "at least one radius"),
+            ("[fit.window]\nradii_angstrom = [100.0]", "not pm"),
+            ("[fit.windows]\nradii_angstrom = [1.0]", "unknown variant"),
+            (
+                shown,
+                "shown.magnitude_mrad: got 4; allowed: one of [0.0, 5.0]",
+            ),
+            (expected, "1 numbers at 2 thicknesses"),
+        ] {
+            let message = section(text).unwrap_err().to_string();
+            assert!(message.contains(part), "expected `{part}` in {message}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{PI, TAU};
 
-use super::detector::AnnularDetector;
+use super::detector::{Detector, PatternGrid};
 use super::grid::Grid;
 use super::probe::ProbeSettings;
 use super::settings::Precision;
@@ -18,26 +18,32 @@ const RAYS: (u32, u32) = (36, 6);
 /// Checks that the grid carries a detector.
 ///
 /// # Errors
-/// The outer angle is beyond the band limit.
+/// The outer angle is beyond the band limit; the bins of a pixelated one are larger than the pattern.
 pub fn check_detector(
     source: &Source,
     name: &str,
-    detector: &AnnularDetector,
+    detector: &Detector,
     grid: &Grid,
     probe: &ProbeSettings,
 ) -> Result<()> {
-    let limit = AnnularDetector::limit_mrad(grid, probe.wavelength());
-    if detector.outer_mrad <= limit {
-        return Ok(());
-    }
-    let finer = detector.outer_mrad / limit;
-    Err(source.wrong(
-        &format!("detectors.{name}.outer_mrad"),
-        detector.outer_mrad,
-        format!(
+    let key = |value: &str| format!("detectors.{name}.{}", detector.key(value));
+    let limit = Detector::limit_mrad(grid, probe.wavelength());
+    let outer = detector.outer_mrad();
+    if outer > limit {
+        let finer = outer / limit;
+        let allowed = format!(
             "at most {limit:.1} mrad, the band limit of this grid; pixels {finer:.2} times finer would reach it"
-        ),
-    ))
+        );
+        return Err(source.wrong(&key("outer_mrad"), outer, allowed));
+    }
+    if let Detector::Pixelated(camera) = detector {
+        let largest = PatternGrid::largest_bin(camera, grid, probe.wavelength());
+        if camera.bin > largest {
+            let allowed = format!("1 to {largest}, the pixels of the pattern within {outer} mrad");
+            return Err(source.wrong(&key("bin"), camera.bin, allowed));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that the probe fits into the cell, which is periodic: what leaves on one side comes back on the other.
@@ -51,7 +57,7 @@ pub fn check_detector(
 /// It does not fit, or the grid does not carry the aperture.
 pub fn check_probe(source: &Source, probe: &ProbeSettings, grid: &Grid, height: f64) -> Result<()> {
     const KEY: &str = "probe.semiangle_mrad";
-    let limit = AnnularDetector::limit_mrad(grid, probe.wavelength());
+    let limit = Detector::limit_mrad(grid, probe.wavelength());
     if probe.semiangle_mrad >= limit {
         let allowed = format!("less than {limit:.1} mrad, the band limit of this grid");
         return Err(source.wrong(KEY, probe.semiangle_mrad, allowed));
@@ -147,6 +153,7 @@ pub fn expected_work(sizes: Sizes, precision: Precision) -> Work {
 #[cfg(test)]
 mod tests {
     use super::super::aberrations::Aberrations;
+    use super::super::detector::{AnnularDetector, PixelatedDetector};
     use super::super::probe::Aperture;
     use super::*;
 
@@ -195,16 +202,36 @@ mod tests {
         let grid = Grid::new((192, 192), [15.86, 15.86]).unwrap();
         let source = Source::from_text("sim.toml", "[detectors.haadf]\nouter_mrad = 200\n");
         let check = |outer_mrad| {
-            let detector = AnnularDetector {
+            let detector = Detector::Annular(AnnularDetector {
                 inner_mrad: 80.0,
                 outer_mrad,
-            };
+            });
             check_detector(&source, "haadf", &detector, &grid, &probe(30.0, 0.0))
         };
         assert!(check(100.0).is_ok());
         let message = check(200.0).unwrap_err().to_string();
         assert!(message.starts_with("sim.toml:2: detectors.haadf.outer_mrad: got 200"));
         assert!(message.contains("101.2 mrad"), "{message}");
+    }
+
+    #[test]
+    fn a_bin_must_fit_into_the_pattern() {
+        let grid = Grid::new((192, 192), [15.86, 15.86]).unwrap();
+        let source = Source::from_text("sim.toml", "[detectors.camera.pixelated]\nbin = 20\n");
+        let check = |outer_mrad, bin| {
+            let detector = Detector::Pixelated(PixelatedDetector { outer_mrad, bin });
+            check_detector(&source, "camera", &detector, &grid, &probe(30.0, 0.0))
+        };
+        // Pixels of 1.581 mrad: six of them on each side of the beam.
+        assert!(check(10.0, 13).is_ok());
+        let message = check(10.0, 14).unwrap_err().to_string();
+        assert!(
+            message.starts_with(
+                "sim.toml:2: detectors.camera.pixelated.bin: got 14; allowed: 1 to 13"
+            ),
+            "{message}"
+        );
+        assert!(check(200.0, 1).is_err());
     }
 
     #[test]

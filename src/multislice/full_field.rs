@@ -57,8 +57,8 @@ impl Multislice {
             exits: optics.exit_slices.clone(),
         };
         let engine = match optics.precision {
-            Precision::F32 => AnyEngine::F32(engine(potential, optics)),
-            Precision::F64 => AnyEngine::F64(engine(potential, optics)),
+            Precision::F32 => AnyEngine::F32(engine(potential, optics)?),
+            Precision::F64 => AnyEngine::F64(engine(potential, optics)?),
         };
         Ok(Self {
             engine,
@@ -212,9 +212,9 @@ impl Bench {
     }
 }
 
-fn engine<T: Real>(potential: &Potential, optics: &Optics) -> Engine<T> {
-    let slices = Arc::new(Slices::new(potential, optics));
-    Engine::new(slices, potential.grid(), [0.0; 2])
+fn engine<T: Real>(potential: &Potential, optics: &Optics) -> Result<Engine<T>> {
+    let slices = Arc::new(Slices::new(potential, optics)?);
+    Ok(Engine::new(slices, potential.grid(), [0.0; 2]))
 }
 
 /// From the spectrum to the wave.

@@ -38,7 +38,10 @@ mod thermal;
 
 pub use aberrations::Aberrations;
 pub use bloch::{Bloch, ImageCoefficients};
-pub use detector::{AnnularDetector, Detector};
+pub use detector::{
+    AnnularDetector, CentreOfMassDetector, Detector, PatternGrid, PixelatedDetector,
+    QuadrantDetector, SegmentedDetector, images_from_channels,
+};
 pub use full_field::{Illumination, Multislice};
 pub use grid::Grid;
 pub use optics::Optics;
@@ -48,4 +51,4 @@ pub use scattering::{ScatteringFactor, ScatteringTable};
 pub use settings::{
     BlochSettings, Method, MultisliceSettings, Precision, PrismSettings, WindowedSettings,
 };
-pub use thermal::ThermalDiffuse;
+pub use thermal::{DiffuseDetector, ThermalDiffuse, ThermalMaps, ThermalSettings, ThermalTables};

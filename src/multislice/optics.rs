@@ -1,5 +1,7 @@
 //! What every engine is asked: the probe, the detectors, where they are read, how thermal motion and focus are averaged.
 
+use std::sync::Arc;
+
 use super::detector::Detector;
 use super::grid::Grid;
 use super::probe::{Probe, ProbeSettings};
@@ -7,8 +9,8 @@ use super::settings::Precision;
 use super::thermal::ThermalDiffuse;
 use crate::error::{Error, Result};
 
-/// The microscope around the specimen. Engines read [channels](Detector::channel_names) of its detectors behind its exits.
-#[derive(Debug, Clone, PartialEq)]
+/// The microscope around the specimen. Engines read the [channels](Detector::channel_count) of its detectors behind its exits.
+#[derive(Clone)]
 pub struct Optics {
     /// The probe.
     pub probe: ProbeSettings,
@@ -19,7 +21,7 @@ pub struct Optics {
     /// Precision of the waves.
     pub precision: Precision,
     /// Thermal motion by the absorptive model; left out, the atoms stand where they are.
-    pub thermal: Option<ThermalDiffuse>,
+    pub thermal: Option<Arc<ThermalDiffuse>>,
 }
 
 impl Optics {
@@ -41,9 +43,14 @@ impl Optics {
         ))
     }
 
+    /// Number of channels of all detectors.
+    pub(super) fn channel_count(&self) -> usize {
+        self.detectors.iter().map(Detector::channel_count).sum()
+    }
+
     /// Whether electrons scattered elastically into a detector count.
     pub(super) fn counts_elastic(&self) -> bool {
-        self.thermal.as_ref().is_none_or(|t| t.count_elastic)
+        self.thermal.as_ref().is_none_or(|t| t.count_elastic())
     }
 
     /// The probes of the focal series on a grid, with their weights; just one without focal spread.

@@ -5,7 +5,7 @@ use std::f64::consts::{PI, TAU};
 use num_complex::Complex;
 
 use super::band::Band;
-use super::fft::{Real, narrow};
+use super::fft::{Real, narrow_modulus};
 use crate::units::RAD_PER_MRAD;
 
 /// The Fresnel propagator over a slice of `thickness` [Å], P = exp(−iπλ dz k²) A(k), as `(kept column, ky)` (Kirkland, *Advanced
@@ -43,7 +43,8 @@ impl Drift {
         tilted.clear();
         for (column, across) in straight.chunks_exact(self.y.len()).zip(&self.x) {
             let factors = column.iter().zip(&self.y);
-            tilted.extend(factors.map(|(straight, along)| narrow(straight * across * along)));
+            tilted
+                .extend(factors.map(|(straight, along)| narrow_modulus(straight * across * along)));
         }
     }
 }

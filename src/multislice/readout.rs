@@ -1,13 +1,13 @@
 //! From waves to readings: what every detector collects from every probe behind every exit slice.
 //!
-//! A reading is one number per probe and exit, a fraction of the incident beam. All engines give them in the same order:
-//! the [channels](Channels) of the detectors, one after the other.
+//! A reading is one number per probe and exit, a fraction of the incident beam. All engines give them in the same order: the
+//! channels of the detectors, one after the other, then the pixels of their cameras.
 
 use ndarray::Array3;
 use num_complex::Complex;
 use rayon::prelude::*;
 
-use super::detector::Channels;
+use super::detector::readout::Readout as Pixels;
 use super::engine::{Engine, Entrance, Wave, Workspace};
 use super::fft::Real;
 use super::grid::Grid;
@@ -30,23 +30,27 @@ pub(super) struct Visit {
 
 /// Detectors and probes on the grid of a wave.
 pub(super) struct Readout {
-    channels: Channels,
+    /// The detectors' pixels; none if what is scattered elastically does not count.
+    elastic: Option<Pixels>,
+    readings: usize,
     /// The probes of the focal series that is averaged, with their weights.
     probes: Vec<(f64, Probe)>,
     exits: Vec<usize>,
-    /// Whether electrons that are scattered elastically into a detector count.
-    elastic: bool,
 }
 
 impl Readout {
     /// # Errors
     /// A detector or the aperture reaches beyond the band limit of `grid`.
     pub(super) fn new(optics: &Optics, grid: &Grid) -> Result<Self> {
+        let pixels = || Pixels::new(&optics.detectors, grid, optics.probe.wavelength());
+        let elastic = optics.counts_elastic().then(pixels).transpose()?;
         Ok(Self {
-            channels: Channels::new(&optics.detectors, grid, [0.0; 2], optics.probe.wavelength())?,
+            readings: elastic
+                .as_ref()
+                .map_or_else(|| optics.channel_count(), Pixels::len),
+            elastic,
             probes: optics.focal_probes(grid)?,
             exits: optics.exit_slices.clone(),
-            elastic: optics.counts_elastic(),
         })
     }
 
@@ -57,7 +61,7 @@ impl Readout {
 
     /// Readings of probes, `(reading, exit, probe)`. Probes run in parallel; the numbers do not depend on how many do.
     pub(super) fn scan<T: Real>(&self, engine: &Engine<T>, visits: &[Visit]) -> Array3<f64> {
-        let (readings, exits) = (self.channels.count(), self.exits.len());
+        let (readings, exits) = (self.readings, self.exits.len());
         let shape = (readings, exits, visits.len());
         if readings == 0 {
             return Array3::zeros(shape);
@@ -110,13 +114,14 @@ impl Readout {
             |exit, slice: &Slice<T>, y, row| {
                 let start = (top + y) * width + left;
                 for (sum, map) in diffuse[of_exit(exit)].iter_mut().zip(&slice.diffuse) {
-                    *sum += weighted_intensity(row, &map[start..start + row.len()]);
+                    if !map.is_empty() {
+                        *sum += weighted_intensity(row, &map[start..start + row.len()]);
+                    }
                 }
             },
             |exit, column, values| {
-                if self.elastic {
-                    self.channels
-                        .collect(column, values, &mut elastic[of_exit(exit)]);
+                if let Some(pixels) = &self.elastic {
+                    pixels.collect(column, values, &mut elastic[of_exit(exit)]);
                 }
             },
         );

@@ -1,10 +1,9 @@
-//! The sections `[probe]`, `[detectors.NAME]` and `[multislice]` of a settings file, and what each may say on its own.
+//! The sections `[probe]` and `[multislice]` of a settings file, and what each may say on its own.
 //!
 //! What they may say together, and about the specimen, is in [`checks`](super::checks).
 
 use serde::{Deserialize, Serialize};
 
-use super::detector::AnnularDetector;
 use super::potential::slice_count;
 use super::probe::ProbeSettings;
 use super::scattering::ScatteringTable;
@@ -187,28 +186,6 @@ impl ProbeSettings {
     }
 }
 
-impl AnnularDetector {
-    /// Checks what `[detectors.NAME]` says on its own.
-    ///
-    /// # Errors
-    /// An angle out of its range, probably in rad; inner not below outer.
-    pub fn validate(&self, source: &Source, name: &str) -> Result<()> {
-        let hint = "0.08 rad is 80 mrad";
-        let inner = format!("detectors.{name}.inner_mrad");
-        let outer = format!("detectors.{name}.outer_mrad");
-        source.in_range(&inner, self.inner_mrad, 0.0..=1000.0, "mrad", hint)?;
-        source.in_range(&outer, self.outer_mrad, 1.0..=1000.0, "mrad", hint)?;
-        if self.inner_mrad >= self.outer_mrad {
-            return Err(source.wrong(
-                &inner,
-                self.inner_mrad,
-                format!("less than outer_mrad = {}", self.outer_mrad),
-            ));
-        }
-        Ok(())
-    }
-}
-
 impl MultisliceSettings {
     /// Checks what `[multislice]` says on its own.
     ///
@@ -315,13 +292,14 @@ const EXITS: &str = "multislice.exit_thicknesses_nm";
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::detector::Detector;
     use super::*;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Sections {
         probe: ProbeSettings,
-        detectors: BTreeMap<String, AnnularDetector>,
+        detectors: BTreeMap<String, Detector>,
         multislice: MultisliceSettings,
     }
 

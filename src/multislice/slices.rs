@@ -1,6 +1,6 @@
 //! A specimen as a beam of one energy sees it: transmission functions, and what thermal motion scatters out of each slice.
 
-use ndarray::Array2;
+use ndarray::{Array2, Axis, Zip};
 use num_complex::Complex;
 use rayon::prelude::*;
 
@@ -8,7 +8,8 @@ use super::fft::{Fft2, Real, narrow};
 use super::grid::Grid;
 use super::optics::Optics;
 use super::potential::Potential;
-use crate::units::{interaction, wavelength};
+use crate::error::Result;
+use crate::units::{RAD_PER_MRAD, interaction};
 
 /// The slices of a specimen: t = exp(iσv), band-limited (Kirkland, *Advanced Computing in Electron Microscopy*, 2nd ed., ch. 6).
 /// Each different slice once; made once and shared by all waves.
@@ -16,6 +17,7 @@ pub(super) struct Slices<T> {
     grid: Grid,
     thickness: f64,
     wavelength: f64,
+    aperture: f64,
     unique: Vec<Slice<T>>,
     order: Vec<usize>,
 }
@@ -24,35 +26,58 @@ pub(super) struct Slices<T> {
 pub(super) struct Slice<T> {
     /// Transmission function.
     pub(super) transmission: Vec<Complex<T>>,
-    /// Per channel, the part of |ψ|² that thermal motion scatters into it; empty without the thermal-diffuse model.
+    /// Per channel, the part of |ψ|² that thermal motion scatters into it; empty without the thermal-diffuse model, and a
+    /// channel is empty if it collects nothing.
     pub(super) diffuse: Vec<Vec<T>>,
 }
 
 impl<T: Real> Slices<T> {
-    /// As the beam of `optics` sees them.
-    pub(super) fn new(potential: &Potential, optics: &Optics) -> Self {
-        let energy = optics.probe.energy();
+    /// As the beam of `optics` sees them; with thermal motion, `potential` is [damped](Potential::damped) by it.
+    ///
+    /// # Errors
+    /// The thermal-diffuse tables lack an element.
+    pub(super) fn new(potential: &Potential, optics: &Optics) -> Result<Self> {
         let fine = Fft2::new(potential.fine_grid().shape());
         let coarse = Fft2::new(potential.grid().shape());
-        let sigma = interaction(energy);
-        let unique = (0..potential.unique_slices())
-            .into_par_iter()
-            .map(|index| {
-                let exact = potential.projected(index).mapv(|v| Complex::cis(sigma * v));
-                let limited = limit_band(exact, potential.grid(), &fine, &coarse);
-                Slice {
-                    transmission: limited.into_iter().map(narrow).collect(),
-                    diffuse: Vec::new(),
-                }
-            })
-            .collect();
-        Self {
+        let sigma = interaction(optics.probe.energy());
+        let thermal = match &optics.thermal {
+            None => None,
+            Some(thermal) => Some((thermal.channels(), thermal.tables().maps(potential)?)),
+        };
+        let slice = |index: usize| {
+            let mut through = potential.projected(index).mapv(|v| Complex::cis(sigma * v));
+            let mut diffuse = Vec::new();
+            if let Some((channels, maps)) = &thermal {
+                Zip::from(&mut through)
+                    .and(&maps.absorption(index))
+                    .for_each(|t, w| *t *= (-0.5 * w).exp());
+                let detected = maps.channels(index);
+                let of_channel = |table: &Option<usize>| match table {
+                    None => Vec::new(),
+                    Some(table) => {
+                        let map = detected.index_axis(Axis(0), *table);
+                        map.iter().map(|&w| T::narrow(w)).collect()
+                    }
+                };
+                diffuse = channels.iter().map(of_channel).collect();
+            }
+            let limited = limit_band(through, potential.grid(), &fine, &coarse);
+            Slice {
+                transmission: limited.into_iter().map(narrow).collect(),
+                diffuse,
+            }
+        };
+        Ok(Self {
             grid: *potential.grid(),
             thickness: potential.slice_thickness(),
-            wavelength: wavelength(energy),
-            unique,
+            wavelength: optics.probe.wavelength(),
+            aperture: optics.probe.semiangle_mrad * RAD_PER_MRAD / optics.probe.wavelength(),
+            unique: (0..potential.unique_slices())
+                .into_par_iter()
+                .map(slice)
+                .collect(),
             order: potential.order().to_vec(),
-        }
+        })
     }
 
     /// Pixels of the specimen; a wave may have fewer, but of the same size.
@@ -70,9 +95,9 @@ impl<T: Real> Slices<T> {
         self.wavelength
     }
 
-    /// Number of slices.
-    pub(super) fn len(&self) -> usize {
-        self.order.len()
+    /// Radius of the probe-forming aperture [1/Å].
+    pub(super) fn aperture(&self) -> f64 {
+        self.aperture
     }
 
     /// The different slices.

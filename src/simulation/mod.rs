@@ -4,12 +4,18 @@
 //! on threads or on what ran before; finished units are kept beside the result until it is whole, so that a killed run goes
 //! on where it was and several machines can share one simulation (`--shard`).
 
+mod assembly;
+mod crystal;
 mod plan;
 mod run;
 mod scan;
 mod settings;
+mod simulator;
+mod units;
 
-pub use plan::{Plan, Shard};
-pub use run::{Outcome, acquire, simulate};
+pub use assembly::acquire;
+pub use plan::Plan;
+pub use run::{Outcome, simulate};
 pub use scan::Raster;
 pub use settings::{GridSettings, ScanSettings, SimulationSettings};
+pub use units::{Shard, Unit};

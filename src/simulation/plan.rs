@@ -1,17 +1,24 @@
 //! What a simulation will do, resolved and checked before anything is computed.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::crystal::Crystal;
 use super::scan::{Raster, wave_grid};
 use super::settings::SimulationSettings;
+use super::units::{Unit, block_of, cut};
+use crate::crystal::snapshots::Snapshots;
+use crate::crystal::tilt_field::TiltField;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
 use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
-use crate::multislice::{AnnularDetector, Grid, Multislice, Optics, Potential, slice_count};
+use crate::multislice::{
+    Detector, Grid, Method, Multislice, Optics, Potential, ThermalDiffuse, slice_count,
+};
 use crate::neighbours::Point;
 use crate::progress::Reporter;
+use crate::provenance::InputHash;
 use crate::settings::Source;
-
-/// Probe positions of one unit of work: small enough to lose little when killed, large enough to keep all cores busy.
-const PROBES_PER_UNIT: usize = 512;
 
 /// Slices of the trial that a time estimate is made from.
 const SLICES_OF_A_TRIAL: usize = 8;
@@ -24,50 +31,6 @@ fn free_memory() -> Option<f64> {
         .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kib * 1024.0)
-}
-
-/// Part `index` of `count`, counting from 1: `--shard 2/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
-    /// Which part, from 1.
-    pub index: usize,
-    /// Of how many.
-    pub count: usize,
-}
-
-impl std::str::FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let parse = || {
-            let (index, count) = text.split_once('/')?;
-            let shard = Self {
-                index: index.parse().ok()?,
-                count: count.parse().ok()?,
-            };
-            (1..=shard.count).contains(&shard.index).then_some(shard)
-        };
-        parse().ok_or_else(|| format!("got `{text}`; allowed: i/n with 1 ≤ i ≤ n, such as 2/8"))
-    }
-}
-
-impl Shard {
-    /// Whether unit number `unit` belongs to this part.
-    #[must_use]
-    pub fn has(&self, unit: usize) -> bool {
-        unit % self.count == self.index - 1
-    }
-}
-
-/// A unit of work: one phonon configuration, one tilt, one block of probes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Unit {
-    /// Number of the phonon configuration.
-    pub configuration: usize,
-    /// Index into the tilts.
-    pub tilt: usize,
-    /// Probe positions, counted along rows of the raster.
-    pub probes: std::ops::Range<usize>,
 }
 
 /// A resolved simulation.
@@ -85,6 +48,14 @@ pub struct Plan {
     pub raster: Raster,
     /// Slices after which the detectors are read.
     pub exit_slices: Vec<usize>,
+    /// Local tilts, added to each of the tilts.
+    pub tilt_field: Option<TiltField>,
+    /// Phonon configurations that were given.
+    snapshots: Option<Snapshots>,
+    /// What a person should know about how a file was read.
+    pub notes: Vec<String>,
+    /// Files that were read besides the settings.
+    pub inputs: Vec<PathBuf>,
 }
 
 impl Plan {
@@ -94,45 +65,49 @@ impl Plan {
     /// File, line, key, what it got and what is allowed.
     pub fn new(settings: &SimulationSettings, source: &Source) -> Result<Self> {
         settings.validate(source)?;
-        let [x, y, height] = settings.specimen.extent();
+        let crystal = Crystal::new(settings, source)?;
+        let structure = &crystal.structure;
+        let [x, y, height] = structure.cell;
         let grid = wave_grid(&settings.grid, [x, y], source)?;
         check_probe(source, &settings.probe, &grid, height)?;
         for (name, detector) in &settings.detectors {
-            check_detector(source, name, detector, &grid, &settings.probe)?;
+            // What is scattered diffusely into a detector is known for any angle.
+            if settings.counts_elastic() {
+                check_detector(source, name, detector, &grid, &settings.probe)?;
+            }
         }
-        let exit_slices = settings.multislice.exit_slices(source, height)?;
-        let raster = Raster::new(&settings.scan, [x, y], source)?;
-        let (structure, truth) = settings.specimen.build(settings.seed);
         if let Some(phonons) = &settings.phonons {
-            phonons.validate(&source.under("phonons"), &structure)?;
+            let under = source.under("phonons");
+            phonons.validate(&under, structure, crystal.snapshots.as_ref())?;
+        }
+        if let Some(thermal) = &settings.thermal_diffuse {
+            thermal.validate(&source.under("thermal_diffuse"), &structure.numbers)?;
         }
         Ok(Self {
             settings: settings.clone(),
-            structure,
-            truth,
+            exit_slices: settings.multislice.exit_slices(source, height)?,
+            raster: Raster::new(&settings.scan, [x, y], source)?,
+            structure: crystal.structure,
+            truth: crystal.truth,
+            tilt_field: crystal.tilt_field,
+            snapshots: crystal.snapshots,
+            notes: crystal.notes,
+            inputs: crystal.inputs,
             grid,
-            raster,
-            exit_slices,
         })
     }
 
     /// The units of work, in order.
     #[must_use]
     pub fn units(&self) -> Vec<Unit> {
-        let blocks = self.raster.len().div_ceil(PROBES_PER_UNIT);
-        let probes =
-            |b: usize| b * PROBES_PER_UNIT..((b + 1) * PROBES_PER_UNIT).min(self.raster.len());
-        let mut units = Vec::new();
-        for configuration in 0..self.configurations() {
-            for tilt in 0..self.settings.tilts_mrad.len() {
-                units.extend((0..blocks).map(|b| Unit {
-                    configuration,
-                    tilt,
-                    probes: probes(b),
-                }));
-            }
-        }
-        units
+        let method = self.settings.multislice.method;
+        cut(
+            &self.raster,
+            block_of(method, &self.raster),
+            self.configurations(),
+            self.settings.tilts_mrad.len(),
+            method == Method::Windowed,
+        )
     }
 
     /// Number of phonon configurations; 1 for a lattice at rest.
@@ -141,7 +116,7 @@ impl Plan {
         self.settings
             .phonons
             .as_ref()
-            .map_or(1, |phonons| phonons.configurations)
+            .map_or(1, |phonons| phonons.count(self.snapshots.as_ref()))
     }
 
     /// The projected potential of a phonon configuration, slice by slice.
@@ -159,7 +134,12 @@ impl Plan {
         let positions = match &self.settings.phonons {
             None => positions,
             Some(phonons) => {
-                displaced = phonons.displaced(&self.structure, self.settings.seed, configuration);
+                displaced = phonons.displaced(
+                    &self.structure,
+                    self.settings.seed,
+                    configuration,
+                    self.snapshots.as_ref(),
+                )?;
                 &displaced
             }
         };
@@ -177,26 +157,46 @@ impl Plan {
             thickness,
         )?
         .oversampled(multislice.oversampling)
+        .and_then(|potential| match &self.settings.thermal_diffuse {
+            None => Ok(potential),
+            Some(thermal) => potential.damped(&thermal.rms_by_number()),
+        })
     }
 
     /// The microscope; detectors are in the order of their names.
-    #[must_use]
-    pub fn optics(&self) -> Optics {
-        Optics {
-            probe: self.settings.probe.clone(),
-            detectors: self.settings.detectors.values().cloned().collect(),
+    ///
+    /// # Errors
+    /// The scattering table lacks an element of the thermal-diffuse model.
+    pub fn optics(&self) -> Result<Optics> {
+        let detectors: Vec<Detector> = self.settings.detectors.values().cloned().collect();
+        let (probe, table) = (
+            &self.settings.probe,
+            self.settings.multislice.scattering_factors,
+        );
+        let thermal = self.settings.thermal_diffuse.as_ref();
+        let tables = thermal.map(|thermal| ThermalDiffuse::new(thermal, table, probe, &detectors));
+        Ok(Optics {
+            probe: probe.clone(),
+            detectors,
             exit_slices: self.exit_slices.clone(),
             precision: self.settings.multislice.precision,
-            thermal: None,
-        }
+            thermal: tables.transpose()?.map(Arc::new),
+        })
+    }
+
+    /// Number of channels of all detectors.
+    #[must_use]
+    pub fn channel_count(&self) -> usize {
+        let detectors = self.settings.detectors.values();
+        detectors.map(Detector::channel_count).sum()
     }
 
     /// Probe positions of a unit [Å].
     #[must_use]
     pub fn positions(&self, unit: &Unit) -> Vec<Point> {
-        unit.probes
-            .clone()
-            .map(|index| self.raster.position(index))
+        let width = self.raster.points[0];
+        unit.places()
+            .map(|(row, col)| self.raster.position(row * width + col))
             .collect()
     }
 
@@ -212,17 +212,20 @@ impl Plan {
             .collect()
     }
 
-    /// What identifies the numbers of this simulation: the settings that the wave depends on, and the program's version.
+    /// What identifies the numbers of this simulation: the settings that the wave depends on, the content of the files they
+    /// name, and the program's version.
     #[must_use]
-    pub fn key(&self) -> String {
+    pub fn key(&self, inputs: &[InputHash]) -> String {
         let settings = SimulationSettings {
             acquisition: None,
             ..self.settings.clone()
         };
+        let hashes: Vec<&str> = inputs.iter().map(|input| input.blake3.as_str()).collect();
         format!(
-            "{}\n{}",
+            "{}\n{}\n{}",
             crate::provenance::VERSION,
-            toml::to_string(&settings).unwrap_or_default()
+            toml::to_string(&settings).unwrap_or_default(),
+            hashes.join("\n")
         )
     }
 
@@ -233,7 +236,7 @@ impl Plan {
     pub fn describe(&self) -> Result<String> {
         let (rows, cols) = self.grid.shape();
         let [dy, dx] = self.grid.sampling();
-        let band_limit = AnnularDetector::limit_mrad(&self.grid, self.settings.probe.wavelength());
+        let band_limit = Detector::limit_mrad(&self.grid, self.settings.probe.wavelength());
         let [px, py] = self.raster.points;
         let [sx, sy] = self.raster.step;
         let thicknesses: Vec<String> = self
@@ -243,6 +246,7 @@ impl Plan {
             .collect();
         let work = self.work()?;
         let lines = [
+            ("crystal", self.notes.join("; ")),
             ("atoms", self.structure.len().to_string()),
             (
                 "grid",
@@ -256,10 +260,11 @@ impl Plan {
             ("tilts", self.settings.tilts_mrad.len().to_string()),
             (
                 "phonons",
-                self.settings.phonons.as_ref().map_or_else(
-                    || "none, the lattice is at rest".to_owned(),
-                    |p| format!("{} configurations", p.configurations),
-                ),
+                match (&self.settings.phonons, &self.settings.thermal_diffuse) {
+                    (Some(_), _) => format!("{} configurations", self.configurations()),
+                    (None, Some(_)) => "thermal-diffuse model, one pass".to_owned(),
+                    (None, None) => "none, the lattice is at rest".to_owned(),
+                },
             ),
             ("exit thicknesses", format!("{} nm", thicknesses.join(", "))),
             ("wave-slices", work.wave_slices.to_string()),
@@ -268,8 +273,10 @@ impl Plan {
                 format!("about {:.2} GiB", work.bytes as f64 / f64::from(1u32 << 30)),
             ),
         ]
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{name:<18}{value}"));
-        Ok(lines.join("\n"))
+        Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
     /// Wave-slices and memory.
@@ -334,7 +341,7 @@ impl Plan {
             .min(SLICES_OF_A_TRIAL);
         let optics = Optics {
             exit_slices: vec![slices],
-            ..self.optics()
+            ..self.optics()?
         };
         let engine = Multislice::new(&self.potential(0)?, &optics)?;
         let waves = 2 * rayon::current_num_threads();
@@ -350,7 +357,7 @@ impl Plan {
     /// Says what may surprise: detectors that touch the taper of the band limit.
     pub fn warn(&self, reporter: &Reporter) {
         let wavelength = self.settings.probe.wavelength();
-        let limit = AnnularDetector::limit_mrad(&self.grid, wavelength);
+        let limit = Detector::limit_mrad(&self.grid, wavelength);
         for (name, detector) in &self.settings.detectors {
             if detector.touches_taper(&self.grid, wavelength) {
                 reporter.say(format!(

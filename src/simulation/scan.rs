@@ -113,14 +113,19 @@ impl Raster {
         std::array::from_fn(|axis| self.start[axis] + self.step[axis] * self.points[axis] as f64)
     }
 
+    /// Whether the raster covers whole periods of a crystal with `period` `[x, y]` [Å].
+    #[must_use]
+    pub fn is_periodic(&self, period: [f64; 2]) -> bool {
+        (0..2).all(|axis| {
+            let periods = self.step[axis] * self.points[axis] as f64 / period[axis];
+            periods > 0.5 && (periods - periods.round()).abs() < SAME
+        })
+    }
+
     /// What lies beyond the border of the image of a crystal with `period` `[x, y]` [Å].
     #[must_use]
     pub fn border(&self, period: [f64; 2]) -> Border {
-        let whole = (0..2).all(|axis| {
-            let periods = self.step[axis] * self.points[axis] as f64 / period[axis];
-            periods > 0.5 && (periods - periods.round()).abs() < SAME
-        });
-        if whole {
+        if self.is_periodic(period) {
             Border::Periodic
         } else {
             Border::Mirror

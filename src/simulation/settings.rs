@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::crystal::one_crystal;
 use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
 use crate::crystal::phonons::Phonons;
+use crate::crystal::structure_file::StructureFile;
+use crate::crystal::tilt_field::TiltFieldSettings;
 use crate::error::Result;
-use crate::multislice::{AnnularDetector, MultisliceSettings, ProbeSettings};
+use crate::multislice::{Detector, MultisliceSettings, ProbeSettings, ThermalSettings};
 use crate::settings::Source;
 
 /// A whole simulation: images of one specimen over tilts × thicknesses.
@@ -19,10 +22,20 @@ pub struct SimulationSettings {
     pub seed: u64,
     /// Mistilts of the specimen `[tx, ty]` [mrad].
     pub tilts_mrad: Vec<[f64; 2]>,
-    /// What is in the microscope.
-    pub specimen: Specimen,
+    /// What is in the microscope, by recipe; or `structure`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub specimen: Option<Specimen>,
+    /// What is in the microscope, from a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub structure: Option<StructureFile>,
+    /// Tilt that changes over the field, added to each of the tilts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tilt_field: Option<TiltFieldSettings>,
     /// Thermal motion; left out, the lattice is at rest.
     pub phonons: Option<Phonons>,
+    /// Thermal motion by the absorptive model, in place of phonons.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thermal_diffuse: Option<ThermalSettings>,
     /// The grid of the wave function.
     pub grid: GridSettings,
     /// How the wave is propagated.
@@ -31,8 +44,8 @@ pub struct SimulationSettings {
     pub probe: ProbeSettings,
     /// Where the probe goes.
     pub scan: ScanSettings,
-    /// Annular detectors by name, `[detectors.NAME]`.
-    pub detectors: BTreeMap<String, AnnularDetector>,
+    /// Detectors by name, `[detectors.NAME]`.
+    pub detectors: BTreeMap<String, Detector>,
     /// What the microscope adds; left out, the images are ideal.
     pub acquisition: Option<Acquisition>,
 }
@@ -62,12 +75,27 @@ pub struct ScanSettings {
 }
 
 impl SimulationSettings {
+    /// Whether electrons scattered elastically into a detector count.
+    #[must_use]
+    pub fn counts_elastic(&self) -> bool {
+        self.thermal_diffuse
+            .as_ref()
+            .is_none_or(|thermal| thermal.count_elastic)
+    }
+
     /// Checks every section by itself; [`super::Plan::new`] checks them against each other.
     ///
     /// # Errors
     /// File, line, key, what it got and what is allowed.
     pub fn validate(&self, source: &Source) -> Result<()> {
-        self.specimen.validate(&source.under("specimen"))?;
+        match (&self.specimen, &self.structure) {
+            (Some(specimen), None) => specimen.validate(&source.under("specimen"))?,
+            (None, Some(file)) => file.validate(&source.under("structure"))?,
+            _ => return Err(one_crystal(self, source)),
+        }
+        if let Some(field) = &self.tilt_field {
+            field.validate(&source.under("tilt_field"), self.specimen.as_ref())?;
+        }
         self.multislice.validate(source)?;
         self.probe.validate(source)?;
         if self.tilts_mrad.is_empty() {
@@ -103,6 +131,10 @@ impl SimulationSettings {
                 ));
             }
             detector.validate(source, name)?;
+        }
+        if self.phonons.is_some() && self.thermal_diffuse.is_some() {
+            let got = "beside [phonons]";
+            return Err(source.wrong("thermal_diffuse", got, "one model of thermal motion"));
         }
         self.acquisition
             .as_ref()

@@ -211,6 +211,22 @@ impl Node {
             .map_err(|error| self.write_error(name, &error))
     }
 
+    /// Makes a chunked data set of a fixed shape, to be written piece by piece.
+    pub(super) fn create_chunked<T: H5Type>(
+        &self,
+        name: &str,
+        shape: &[usize],
+        chunk: &[usize],
+    ) -> Result<Dataset> {
+        self.group
+            .new_dataset::<T>()
+            .obj_track_times(false)
+            .chunk(chunk.to_vec())
+            .shape(shape.to_vec())
+            .create(name)
+            .map_err(|error| self.write_error(name, &error))
+    }
+
     /// Makes an empty data set that grows along its first axis; `row` is the shape of one item.
     pub(super) fn create_growing<T: H5Type>(
         &self,

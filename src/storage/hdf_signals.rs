@@ -9,9 +9,10 @@ use ndarray::{Array2, ArrayD};
 
 use super::hdf::{self, Node};
 use super::micrograph::{Micrograph, SignalSummary, choose, counted};
+use super::patterns::holds_patterns;
 use super::pixels::{Pixels, to_image};
 use super::records;
-use super::units::{angstroms, pixel_size};
+use super::units::{is_reciprocal, pixel_size};
 use crate::error::Result;
 
 /// Deepest nesting of groups that is searched; links may form circles.
@@ -35,7 +36,9 @@ pub(super) fn open(path: &Path, signal: Option<&str>) -> Result<Micrograph> {
     } else {
         data_sets(&root)?
     };
-    let chosen = choose(path, signal, &signals, |index| Some(rank(&signals[index])))?;
+    let chosen = choose(path, signal, &signals, |index| {
+        Some(rank(&root, &signals[index]))
+    })?;
     let images = signals.iter().filter(|signal| signal.is_image).count();
     let notices = if signal.is_none() && images > 1 {
         vec![SignalSummary::notice(&signals, chosen)]
@@ -69,11 +72,17 @@ pub(super) fn open(path: &Path, signal: Option<&str>) -> Result<Micrograph> {
     Ok(micrograph)
 }
 
-/// Most pixels per frame are best; of equal signals the detector that these methods are made for.
-fn rank(signal: &SignalSummary) -> (usize, bool) {
+/// Images come before diffraction patterns; most pixels per frame are best; of equal signals the detector that these methods
+/// are made for.
+fn rank(root: &Node, signal: &SignalSummary) -> (bool, usize, bool) {
+    let group = signal.name.trim_matches('/').trim_end_matches("/data");
+    let pattern = root
+        .group(group)
+        .is_ok_and(|node| holds_patterns(&node, signal.shape.len()));
     let plane = signal.shape.iter().rev().take(2);
     let area = plane.fold(1usize, |area, &size| area.saturating_mul(size));
-    (area, signal.name.to_lowercase().contains("haadf"))
+    let adf = signal.name.to_lowercase().contains("haadf");
+    (!pattern, area, adf)
 }
 
 /// Number of frames of a data set, after a check that it holds images.
@@ -197,15 +206,14 @@ fn calibrate(
         .zip(size(dimensions - 1))
         .map(|(y, x)| [y, x]);
     if let Some(units) = axis(dimensions - 1).and_then(|axis| axis.text("units"))
-        && units.contains('/')
-        && angstroms(&units).is_none()
+        && is_reciprocal(&units)
     {
         micrograph.notices.push(format!(
             "the axes are in {units}: a diffraction pattern, not an image?"
         ));
     }
     micrograph.navigation = if root.has("navigation") {
-        our_navigation(root, leading)?
+        our_navigation(root, &signal, leading)?
     } else {
         (0..leading.len())
             .map(|index| axis_texts(axis(index).as_ref(), index, leading[index]))
@@ -217,8 +225,8 @@ fn calibrate(
     Ok(())
 }
 
-/// Tilts and thicknesses of our own files, as texts.
-fn our_navigation(root: &Node, leading: &[usize]) -> Result<Vec<Vec<String>>> {
+/// Tilts and thicknesses of our own files, as texts, and the probe positions of diffraction patterns.
+fn our_navigation(root: &Node, signal: &Node, leading: &[usize]) -> Result<Vec<Vec<String>>> {
     let node = root.group("navigation")?;
     let tilts: Vec<String> = node
         .read_rows::<f64, 2>("tilts_mrad")?
@@ -231,7 +239,17 @@ fn our_navigation(root: &Node, leading: &[usize]) -> Result<Vec<Vec<String>>> {
         .iter()
         .map(|thickness| format!("thickness {thickness} nm"))
         .collect();
-    if tilts.len().checked_mul(thicknesses.len()) != Some(leading.iter().product()) {
+    let kept = [tilts.len(), thicknesses.len()];
+    let kept = kept.iter().filter(|&&count| count > 1).count();
+    let scan = leading.iter().enumerate().skip(kept);
+    let scan = scan.map(|(index, &size)| {
+        let axis = signal.group(&format!("axis-{index}")).ok();
+        axis_texts(axis.as_ref(), index, size)
+    });
+    let scan: Vec<Vec<String>> = scan.collect();
+    let probes: usize = scan.iter().map(Vec::len).product();
+    let frames = tilts.len().checked_mul(thicknesses.len());
+    if frames.and_then(|frames| frames.checked_mul(probes)) != Some(leading.iter().product()) {
         let got = format!(
             "{} tilts, {} thicknesses for images {leading:?}",
             tilts.len(),
@@ -239,7 +257,7 @@ fn our_navigation(root: &Node, leading: &[usize]) -> Result<Vec<Vec<String>>> {
         );
         return Err(node.wrong("", got, "one frame for each of both"));
     }
-    Ok(vec![tilts, thicknesses])
+    Ok([vec![tilts, thicknesses], scan].concat())
 }
 
 /// Texts along a navigation axis of somebody else's file.

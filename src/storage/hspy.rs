@@ -1,7 +1,7 @@
 //! Our images: HDF5 laid out as HyperSpy's `.hspy` (format version 3.3), so that HyperSpy, Atomap, TEMUL and plain h5py open
 //! them with calibrated axes; beside them what HyperSpy passes over: specimen, truth, provenance.
 //!
-//! `/Experiments/<detector>/data` has the axes (tilt, thickness, y, x); a navigation axis of length one is left out, so that a
+//! `/Experiments/<detector>/data` has the axes (tilt, thickness, y, x), and ky, kx behind them for diffraction patterns; a navigation axis of length one is left out, so that a
 //! single image is a plain image. `/navigation` always holds the true tilts and thicknesses, since tilts are vectors and
 //! HyperSpy's axes are numbers: its tilt axis counts.
 
@@ -11,6 +11,7 @@ use hdf5::Selection;
 use ndarray::{Array4, ArrayD, ArrayView, Dimension, IxDyn, aview1};
 
 use super::hdf::{self, Node, Sink};
+use super::patterns::{self, PatternStream, write_patterns};
 use super::records;
 use crate::crystal::{Structure, Truth};
 use crate::error::{Error, Result};
@@ -78,13 +79,29 @@ pub(super) enum AxisValues<'a> {
 /// # Errors
 /// The file exists and `force` is not set, shapes disagree, or the system refuses.
 pub fn write_images(path: &Path, file: &ImageFile, force: bool) -> Result<()> {
-    check(path, file)?;
+    write_images_and_patterns(path, file, Vec::new(), force)
+}
+
+/// Writes images and diffraction patterns, the latter as they come from their streams; the file appears whole or not at all.
+///
+/// # Errors
+/// As [`write_images`]; a stream fails, or does not bring every pattern once.
+pub fn write_images_and_patterns(
+    path: &Path,
+    file: &ImageFile,
+    patterns: Vec<PatternStream<'_>>,
+    force: bool,
+) -> Result<()> {
+    check(path, file, &patterns)?;
     let sink = Sink::create(path, force)?;
     let root = sink.root();
     start_layout(root)?;
     let experiments = root.create_group("Experiments")?;
     for detector in &file.detectors {
         write_detector(&experiments, file, detector)?;
+    }
+    for stream in patterns {
+        write_patterns(&experiments, file, stream)?;
     }
     drop(experiments);
     write_navigation(root, file)?;
@@ -137,24 +154,25 @@ fn write_navigation(root: &Node, file: &ImageFile) -> Result<()> {
     node.label(&thicknesses, "units", "nm")
 }
 
-fn check(path: &Path, file: &ImageFile) -> Result<()> {
+fn check(path: &Path, file: &ImageFile, patterns: &[PatternStream<'_>]) -> Result<()> {
     let wrong =
         |place: &str, got: String, allowed: String| Err(Error::data(path, place, got, allowed));
-    let Some(first) = file.detectors.first() else {
+    if file.detectors.is_empty() && patterns.is_empty() {
         return wrong("Experiments", "no detector".into(), "at least one".into());
-    };
+    }
+    let stacks = file.detectors.iter().map(|detector| &detector.name);
+    for name in stacks.chain(patterns.iter().map(|stream| &stream.name)) {
+        if name.is_empty() || name.contains('/') || name == "." {
+            let place = format!("Experiments/{name}");
+            let got = "a detector of that name".to_owned();
+            return wrong(&place, got, "a name without `/`".into());
+        }
+    }
+    let first = file.detectors.first();
     for detector in &file.detectors {
         let place = format!("Experiments/{}", detector.name);
-        let name = detector.name.as_str();
-        if name.is_empty() || name.contains('/') || name == "." {
-            return wrong(
-                &place,
-                "a detector of that name".into(),
-                "a name without `/`".into(),
-            );
-        }
         let shape = detector.data.shape();
-        if shape != first.data.shape()
+        if first.is_some_and(|first| shape != first.data.shape())
             || shape[..2] != [file.tilts_mrad.len(), file.thicknesses_nm.len()]
             || shape.contains(&0)
         {
@@ -200,8 +218,18 @@ pub(super) fn write_signal<D: Dimension>(
         *chunk_cols = *cols;
     }
     node.write_compressed("data", data.view(), &chunk)?;
+    describe_signal(&node, name, quantity, axes)
+}
+
+/// Writes what HyperSpy wants to know about the signal in `node`.
+pub(super) fn describe_signal(
+    node: &Node,
+    name: &str,
+    quantity: &str,
+    axes: &[&SignalAxis],
+) -> Result<()> {
     for (index, axis) in axes.iter().enumerate() {
-        write_axis(&node, index, axis)?;
+        write_axis(node, index, axis)?;
     }
     // An empty package says that no extension of HyperSpy is needed.
     node.set_text("package", "")?;
@@ -253,7 +281,7 @@ fn uniform(values: &[f64]) -> Option<(f64, f64, usize)> {
     (even && step != 0.0).then_some((first, step, values.len()))
 }
 
-/// Reads a file of ours whole.
+/// Reads a file of ours whole, but for diffraction patterns, which may be larger than memory.
 ///
 /// # Errors
 /// It cannot be read, is truncated or corrupt, or was not written by this program.
@@ -268,6 +296,9 @@ pub fn read_images(path: &Path) -> Result<ImageFile> {
     for (name, _) in experiments.children()? {
         let node = experiments.group(&name)?;
         let dataset = node.dataset("data")?;
+        if patterns::holds_patterns(&node, dataset.ndim()) {
+            continue;
+        }
         node.check_size("data", &dataset)?;
         let data: ArrayD<f32> = dataset
             .read_slice(Selection::All)

@@ -1,5 +1,6 @@
 //! Files: images and results in HDF5, foreign image formats, results that appear whole. HDF5 is used only here.
 
+pub mod arrays;
 pub mod claim;
 pub mod dataset;
 mod dm;
@@ -11,6 +12,7 @@ pub mod info;
 pub mod micrograph;
 pub mod output;
 pub mod parts;
+pub mod patterns;
 mod pixels;
 pub mod polarization;
 mod raster;

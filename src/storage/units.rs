@@ -44,6 +44,12 @@ pub(super) fn angstroms(unit: &str) -> Option<f64> {
         .map(|&(_, length)| length)
 }
 
+/// Whether a unit is one of diffraction patterns: an angle or a reciprocal length.
+pub(super) fn is_reciprocal(unit: &str) -> bool {
+    let unit = unit.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    angstroms(unit).is_none() && (unit.contains('/') || unit.ends_with("rad"))
+}
+
 /// Pixel size [Å] of a `scale` in `unit`; none where that is no calibration.
 pub(super) fn pixel_size(scale: f64, unit: &str) -> Option<f64> {
     let size = scale.abs() * angstroms(unit)?;

@@ -1,6 +1,8 @@
 //! Integration tests, one binary.
 
 mod commands;
+mod crystal;
+mod detectors;
 mod figure;
 mod floors;
 mod formats;
@@ -9,3 +11,6 @@ mod multislice;
 mod network;
 mod settings;
 mod storage;
+mod structure_files;
+mod tilt_sensitivity;
+mod window_fit;

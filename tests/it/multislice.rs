@@ -9,7 +9,7 @@ mod laws;
 mod reference;
 
 use ferrostem::multislice::{
-    Aberrations, AnnularDetector, Aperture, Optics, Precision, ProbeSettings,
+    Aberrations, AnnularDetector, Aperture, Detector, Optics, Precision, ProbeSettings,
 };
 
 /// A probe at 200 keV with a soft aperture and a perfect lens.
@@ -24,13 +24,14 @@ fn probe(semiangle_mrad: f64) -> ProbeSettings {
 }
 
 /// Detectors from pairs `(inner, outer)` [mrad].
-fn detectors(rings: &[(f64, f64)]) -> Vec<AnnularDetector> {
+fn detectors(rings: &[(f64, f64)]) -> Vec<Detector> {
     rings
         .iter()
         .map(|&(inner_mrad, outer_mrad)| AnnularDetector {
             inner_mrad,
             outer_mrad,
         })
+        .map(Detector::from)
         .collect()
 }
 
@@ -38,12 +39,12 @@ fn detectors(rings: &[(f64, f64)]) -> Vec<AnnularDetector> {
 fn optics(
     probe: &ProbeSettings,
     precision: Precision,
-    rings: &[AnnularDetector],
+    rings: &[Detector],
     exit_slices: &[usize],
 ) -> Optics {
     Optics {
         probe: probe.clone(),
-        detectors: rings.iter().cloned().map(Into::into).collect(),
+        detectors: rings.to_vec(),
         exit_slices: exit_slices.to_vec(),
         precision,
         thermal: None,

@@ -29,8 +29,8 @@ pub(super) struct Mask<T> {
 }
 
 impl<T: Real> Mask<T> {
-    /// From the weights of all pixels per channel, line after line. A pixel whose weights are below `negligible` times the
-    /// largest of their channels is left out.
+    /// From the weights of all pixels per channel, line after line; a channel without weights collects nothing. A pixel
+    /// whose weights are below `negligible` times the largest of their channels is left out.
     pub(super) fn new(maps: &[Vec<T>], line: usize, negligible: f64) -> Self {
         let largest = |map: &Vec<T>| {
             map.iter()
@@ -39,9 +39,9 @@ impl<T: Real> Mask<T> {
         let least: Vec<f64> = maps.iter().map(|map| negligible * largest(map)).collect();
         let counts = |pixel: usize| {
             let mut limits = maps.iter().zip(&least);
-            limits.any(|(map, least)| map[pixel].widen().abs() > *least)
+            limits.any(|(map, least)| map.get(pixel).is_some_and(|w| w.widen().abs() > *least))
         };
-        let pixels = maps.first().map_or(0, Vec::len);
+        let pixels = maps.iter().map(Vec::len).max().unwrap_or(0);
         let mut kept = 0;
         let mut lines = Vec::new();
         for start in (0..pixels).step_by(line) {
@@ -129,6 +129,9 @@ impl Interference {
             let span = start..pixels.min(start + block);
             for (sums, weights) in self.sums.iter_mut().zip(&mask.weights) {
                 let weights = &weights[span.clone()];
+                if weights.iter().all(|weight| weight.is_zero()) {
+                    continue;
+                }
                 let rows = |(group, sums): (usize, &mut [Complex<f64>])| {
                     let first = group * GROUP;
                     add_products(Rows {

@@ -33,7 +33,7 @@ use self::beams::BlochBeams;
 pub use self::coefficients::ImageCoefficients;
 use self::interference::{Interference, Mask, Picked};
 use self::products::Lanes;
-use super::detector::{Channels, Weight};
+use super::detector::channels::{Channels, Weight};
 use super::engine::{Engine, Entrance, Workspace};
 use super::fft::Real;
 use super::grid::Grid;
@@ -59,11 +59,10 @@ pub struct Bloch {
 struct Bench {
     grid: Grid,
     bloch: Vec<BlochBeams>,
-    /// On the diffraction pattern of each Bloch vector.
+    /// On the diffraction pattern of each Bloch vector; none if what is scattered elastically does not count.
     channels: Vec<Channels>,
     readings: usize,
     exits: Vec<usize>,
-    elastic: bool,
     /// Largest h `[x, y]` in the image.
     reach: [i64; 2],
 }
@@ -98,10 +97,10 @@ impl Bloch {
         }
         let specimen = match optics.precision {
             Precision::F32 => {
-                AnySpecimen::F32(Arc::new(Specimen::new(potential, optics, NEGLIGIBLE.0)))
+                AnySpecimen::F32(Arc::new(Specimen::new(potential, optics, NEGLIGIBLE.0)?))
             }
             Precision::F64 => {
-                AnySpecimen::F64(Arc::new(Specimen::new(potential, optics, NEGLIGIBLE.1)))
+                AnySpecimen::F64(Arc::new(Specimen::new(potential, optics, NEGLIGIBLE.1)?))
             }
         };
         Ok(Self {
@@ -142,8 +141,8 @@ impl Bloch {
 }
 
 impl<T: Real> Specimen<T> {
-    fn new(potential: &Potential, optics: &Optics, negligible: f64) -> Self {
-        Self::of(Slices::new(potential, optics), negligible)
+    fn new(potential: &Potential, optics: &Optics, negligible: f64) -> Result<Self> {
+        Ok(Self::of(Slices::new(potential, optics)?, negligible))
     }
 
     fn of(slices: Slices<T>, negligible: f64) -> Self {
@@ -160,8 +159,12 @@ impl Bench {
     fn new(grid: &Grid, optics: &Optics, points: usize) -> Result<Self> {
         let bloch = BlochBeams::of_probe(optics, grid, points)?;
         let wavelength = optics.probe.wavelength();
-        let channels =
-            |bloch: &BlochBeams| Channels::new(&optics.detectors, grid, bloch.q, wavelength);
+        let elastic = if optics.counts_elastic() {
+            optics.detectors.as_slice()
+        } else {
+            &[]
+        };
+        let channels = |bloch: &BlochBeams| Channels::new(elastic, grid, bloch.q, wavelength);
         let channels: Vec<_> = bloch.iter().map(channels).collect::<Result<_>>()?;
         let beams = || bloch.iter().flat_map(|bloch| &bloch.beams);
         let reach = |axis: usize| {
@@ -170,9 +173,8 @@ impl Bench {
         };
         Ok(Self {
             grid: *grid,
-            readings: channels.first().map_or(0, Channels::count),
+            readings: optics.channel_count(),
             exits: optics.exit_slices.clone(),
-            elastic: optics.counts_elastic(),
             reach: [reach(0), reach(1)],
             bloch,
             channels,
@@ -230,8 +232,11 @@ impl Bench {
             }
             map
         };
-        let count = if self.elastic { self.readings } else { 0 };
-        Mask::new(&(0..count).map(map).collect::<Vec<_>>(), rows, 0.0)
+        Mask::new(
+            &(0..channels.count()).map(map).collect::<Vec<_>>(),
+            rows,
+            0.0,
+        )
     }
 
     /// No image.

@@ -109,7 +109,7 @@ fn both<T: Lanes>(
         })
         .collect();
     let slices = |copies: usize| {
-        let slices = Slices::<T>::new(&specimen(case, copies), &optics);
+        let slices = Slices::<T>::new(&specimen(case, copies), &optics).unwrap();
         if diffuse {
             slices.scattering(|index| maps(case, copies, index))
         } else {

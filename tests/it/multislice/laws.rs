@@ -47,18 +47,21 @@ fn total(pattern: &Array2<f64>) -> f64 {
     pattern.sum()
 }
 
-/// In vacuum nothing is lost and nothing changes direction. Double precision rounds at 1e-16 a slice, single at 6e-8.
+/// In vacuum nothing is lost and nothing changes direction. Double precision rounds at 1e-16 a slice, single at 6e-8 a pixel and
+/// slice, of either sign.
 #[test]
 fn vacuum_conserves_norm() {
-    let empty = vacuum(15.0, 100.0, 2.0);
-    for (precision, tolerance) in [(Precision::F64, 1e-12), (Precision::F32, 1e-5)] {
+    let empty = vacuum(15.0, 400.0, 2.0);
+    for (precision, tolerance) in [(Precision::F64, 1e-12), (Precision::F32, 1e-6)] {
         let rings = detectors(&[(0.0, 35.0), (35.0, 60.0)]);
         let simulation =
-            Multislice::new(&empty, &optics(&probe(30.0), precision, &rings, &[1, 50])).unwrap();
+            Multislice::new(&empty, &optics(&probe(30.0), precision, &rings, &[1, 200])).unwrap();
         let tilted = simulation.with_tilt([12.0, -7.0]);
         let signal = tilted.scan(&[[3.1, 4.7]]);
         for exit in 0..2 {
-            assert!((signal[(0, exit, 0)] - 1.0).abs() < tolerance);
+            let lost = (signal[(0, exit, 0)] - 1.0).abs();
+            println!("{precision:?}, exit {exit}: {lost:.1e}");
+            assert!(lost < tolerance, "{lost:.1e}");
             assert!(signal[(1, exit, 0)] < tolerance);
         }
     }
@@ -145,54 +148,47 @@ fn a_lattice_translation_changes_no_intensity() {
     }
 }
 
-/// HAADF signal beside a static Fe column, column and probe moved together by `shift` [Å].
-fn signal_between_pixels(shift: f64, oversampling: usize) -> f64 {
-    let centre = [6.0 + shift, 6.0 + 0.6 * shift];
+/// HAADF signal of a static Fe column of 20 cells under the probe, column and probe moved together by `shift` [Å], for
+/// pixels of 12 Å / `pixels`.
+fn signal_between_pixels(shift: f64, pixels: usize, oversampling: usize) -> f64 {
+    let centre = [6.0 + shift, 6.0 + 0.37 * shift];
     let positions: Vec<[f64; 3]> = (0..20)
-        .map(|i| [centre[0], centre[1], 2.0 * f64::from(i) + 1.0])
+        .map(|i| [centre[0], centre[1], 3.9643 * f64::from(i) + 1.0])
         .collect();
-    let cell = [12.0, 12.0, 40.0];
-    let column = Potential::new(
-        &positions,
-        &[26; 20],
-        cell,
-        (160, 160),
-        ScatteringTable::Lobato,
-        2.0,
-    )
-    .and_then(|potential| potential.oversampled(oversampling))
-    .unwrap();
-    let rings = detectors(&[(60.0, 90.0)]);
-    let simulation = Multislice::new(
-        &column,
-        &optics(&probe(30.0), Precision::F64, &rings, &[20]),
-    )
-    .unwrap();
-    simulation.scan(&[[centre[0] + 0.1, centre[1]]])[(0, 0, 0)]
+    let cell = [12.0, 12.0, 3.9643 * 20.0];
+    let (table, slice) = (ScatteringTable::Lobato, 1.98215);
+    let column = Potential::new(&positions, &[26; 20], cell, (pixels, pixels), table, slice)
+        .and_then(|potential| potential.oversampled(oversampling))
+        .unwrap();
+    let rings = detectors(&[(80.0, 100.0)]);
+    let optics = optics(&probe(30.0), Precision::F64, &rings, &[40]);
+    let simulation = Multislice::new(&column, &optics).unwrap();
+    simulation.scan(&[centre])[(0, 0, 0)]
 }
 
-/// Where a column lies between the pixels must not matter. exp(iσv) aliases on the wave's own grid: 6 % of the signal at
-/// 0.075 Å. Threefold oversampling leaves less than 0.2 %.
+/// Where a column lies between the pixels must not matter. exp(iσv) aliases on the wave's own grid, by 4 % of the signal at
+/// 0.08 Å, and abTEM's bilinear placing of atoms loses up to 21 % there. Oversampling to pixels of about 0.013 Å leaves less
+/// than 0.1 % over 16 positions, for the detector nearest to the band limit.
 #[test]
 fn images_do_not_depend_on_where_the_pixels_lie() {
-    let pixel = 12.0 / 160.0;
-    let change = |oversampling: usize| {
-        let on_pixel = signal_between_pixels(0.0, oversampling);
-        [0.25, 0.5, 0.77]
-            .map(|part| signal_between_pixels(part * pixel, oversampling) / on_pixel - 1.0)
-            .iter()
-            .fold(0.0, |worst: f64, change| worst.max(change.abs()))
+    let spread = |pixels: usize, oversampling: usize| {
+        let signals: Vec<f64> = (0..16)
+            .map(|i| f64::from(i) / 16.0 * 12.0 / pixels as f64)
+            .map(|shift| signal_between_pixels(shift, pixels, oversampling))
+            .collect();
+        let largest = signals.iter().copied().fold(0.0, f64::max);
+        largest / signals.iter().copied().fold(f64::INFINITY, f64::min) - 1.0
     };
-    let (plain, double, triple) = (change(1), change(2), change(3));
-    println!("oversampling 1, 2, 3: {plain:.1e}, {double:.1e}, {triple:.1e}");
+    let plain = spread(150, 1);
     assert!(
         plain > 0.02,
         "oversampling has nothing to mend: {plain:.1e}"
     );
-    assert!(
-        double < 0.01 && triple < 0.002,
-        "{double:.1e}, {triple:.1e}"
-    );
+    for (pixels, oversampling) in [(150, 6), (200, 5), (300, 4)] {
+        let spread = spread(pixels, oversampling);
+        println!("{pixels} pixels, oversampling {oversampling}: {spread:.1e}");
+        assert!(spread < 1e-3, "{pixels} pixels: {spread:.1e}");
+    }
 }
 
 #[test]

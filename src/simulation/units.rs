@@ -1,0 +1,157 @@
+//! Units of work: pieces of a simulation that are computed, kept and shared out by themselves.
+
+use std::ops::Range;
+
+use super::scan::Raster;
+use crate::multislice::Method;
+
+/// Probe positions of a unit that the full field is computed for: few enough to lose little when killed, enough to keep all
+/// cores busy.
+const PROBES_PER_UNIT: usize = 512;
+
+/// Part `index` of `count`, counting from 1: `--shard 2/8`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub index: usize,
+    /// Of how many.
+    pub count: usize,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let parse = || {
+            let (index, count) = text.split_once('/')?;
+            let shard = Self {
+                index: index.parse().ok()?,
+                count: count.parse().ok()?,
+            };
+            (1..=shard.count).contains(&shard.index).then_some(shard)
+        };
+        parse().ok_or_else(|| format!("got `{text}`; allowed: i/n with 1 ≤ i ≤ n, such as 2/8"))
+    }
+}
+
+impl Shard {
+    /// Whether unit number `unit` belongs to this part.
+    #[must_use]
+    pub fn has(&self, unit: usize) -> bool {
+        unit % self.count == self.index - 1
+    }
+}
+
+/// A unit of work: one phonon configuration, one tilt, one rectangle of the raster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Number of the phonon configuration.
+    pub configuration: usize,
+    /// Index into the tilts.
+    pub tilt: usize,
+    /// Rows of the raster.
+    pub rows: Range<usize>,
+    /// Columns of the raster.
+    pub cols: Range<usize>,
+}
+
+impl Unit {
+    /// Number of probe positions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len() * self.cols.len()
+    }
+
+    /// Whether there are no probe positions.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Places in the raster `(row, col)`, row by row.
+    pub fn places(&self) -> impl Iterator<Item = (usize, usize)> {
+        let cols = self.cols.clone();
+        self.rows
+            .clone()
+            .flat_map(move |row| cols.clone().map(move |col| (row, col)))
+    }
+}
+
+/// How a raster is cut, `(rows, cols)` of a block at most.
+#[must_use]
+pub(super) fn block_of(method: Method, raster: &Raster) -> (usize, usize) {
+    let [cols, rows] = raster.points;
+    match method {
+        // The whole image comes at once from its Fourier coefficients.
+        Method::Bloch => (rows, cols),
+        _ => {
+            let width = cols.min(PROBES_PER_UNIT);
+            (PROBES_PER_UNIT.div_ceil(width), width)
+        }
+    }
+}
+
+/// All units, in an order in which one engine after the other is needed: configurations, then tilts, then blocks; if regions
+/// of the specimen are what is costly, blocks before tilts.
+#[must_use]
+pub(super) fn cut(
+    raster: &Raster,
+    (rows, cols): (usize, usize),
+    configurations: usize,
+    tilts: usize,
+    blocks_first: bool,
+) -> Vec<Unit> {
+    let [width, height] = raster.points;
+    let ranges = |length: usize, step: usize| {
+        (0..length)
+            .step_by(step.max(1))
+            .map(move |start| start..(start + step.max(1)).min(length))
+    };
+    let blocks: Vec<(Range<usize>, Range<usize>)> = ranges(height, rows)
+        .flat_map(|rows| ranges(width, cols).map(move |cols| (rows.clone(), cols)))
+        .collect();
+    let unit = |configuration, tilt, (rows, cols): &(Range<usize>, Range<usize>)| Unit {
+        configuration,
+        tilt,
+        rows: rows.clone(),
+        cols: cols.clone(),
+    };
+    let mut units = Vec::with_capacity(configurations * tilts * blocks.len());
+    for configuration in 0..configurations {
+        if blocks_first {
+            for block in &blocks {
+                units.extend((0..tilts).map(|tilt| unit(configuration, tilt, block)));
+            }
+        } else {
+            for tilt in 0..tilts {
+                units.extend(blocks.iter().map(|block| unit(configuration, tilt, block)));
+            }
+        }
+    }
+    units
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_cover_every_place_once() {
+        let raster = Raster {
+            start: [0.0; 2],
+            step: [0.1; 2],
+            points: [50, 31],
+        };
+        for (block, blocks_first) in [((11, 50), false), ((7, 13), true), ((31, 50), false)] {
+            let units = cut(&raster, block, 2, 3, blocks_first);
+            let mut seen = std::collections::BTreeSet::new();
+            for unit in &units {
+                for place in unit.places() {
+                    assert!(seen.insert((unit.configuration, unit.tilt, place)));
+                }
+            }
+            assert_eq!(seen.len(), 2 * 3 * 50 * 31);
+            assert_eq!(units.iter().map(Unit::len).sum::<usize>(), seen.len());
+        }
+    }
+}
