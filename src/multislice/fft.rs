@@ -21,8 +21,6 @@ pub(super) trait Real: FftNum + Default {
     fn widen(self) -> f64;
     /// Distance from 1 to the next number.
     fn epsilon() -> Self;
-    /// `self · b + c`, rounded once.
-    fn fused(self, b: Self, c: Self) -> Self;
 }
 
 impl Real for f32 {
@@ -35,10 +33,6 @@ impl Real for f32 {
     fn epsilon() -> Self {
         Self::EPSILON
     }
-    #[inline(always)]
-    fn fused(self, b: Self, c: Self) -> Self {
-        self.mul_add(b, c)
-    }
 }
 
 impl Real for f64 {
@@ -50,10 +44,6 @@ impl Real for f64 {
     }
     fn epsilon() -> Self {
         Self::EPSILON
-    }
-    #[inline(always)]
-    fn fused(self, b: Self, c: Self) -> Self {
-        self.mul_add(b, c)
     }
 }
 

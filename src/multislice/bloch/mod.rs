@@ -19,6 +19,7 @@
 mod beams;
 mod coefficients;
 mod interference;
+mod products;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +32,7 @@ use rayon::prelude::*;
 use self::beams::BlochBeams;
 pub use self::coefficients::ImageCoefficients;
 use self::interference::{Interference, Mask, Picked};
+use self::products::Lanes;
 use super::detector::channels::{Channels, Weight};
 use super::engine::{Engine, Entrance, Workspace};
 use super::fft::Real;
@@ -181,7 +183,7 @@ impl Bench {
 
     /// Fourier coefficients of the image, `(channel, exit, h_y, h_x)`. With fewer Bloch vectors than threads, the beams of one
     /// go through in parallel.
-    fn image<T: Real>(&self, specimen: &Specimen<T>, tilt_mrad: [f64; 2]) -> Array4<Complex<f64>> {
+    fn image<T: Lanes>(&self, specimen: &Specimen<T>, tilt_mrad: [f64; 2]) -> Array4<Complex<f64>> {
         let all = self.bloch.iter().zip(&self.channels);
         let spread = self.bloch.len() < rayon::current_num_threads();
         let part = |(bloch, channels): (&BlochBeams, &Channels)| {
@@ -264,7 +266,7 @@ struct Beam<T> {
     behind: Picked<T>,
 }
 
-impl<T: Real> Flight<'_, T> {
+impl<T: Lanes> Flight<'_, T> {
     /// The part of this Bloch vector in the image's Fourier coefficients.
     fn image(&self) -> Array4<Complex<f64>> {
         let Bench {

@@ -94,7 +94,7 @@ fn maps(case: &Case, copies: usize, index: usize) -> Vec<Vec<f64>> {
 }
 
 /// Both scans, `(channel, exit, position)`.
-fn both<T: Real>(
+fn both<T: Lanes>(
     case: &Case,
     precision: Precision,
     tilt: [f64; 2],
