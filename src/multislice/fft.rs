@@ -21,6 +21,8 @@ pub(super) trait Real: FftNum + Default {
     fn widen(self) -> f64;
     /// Distance from 1 to the next number.
     fn epsilon() -> Self;
+    /// `self · factor + sum`, rounded once.
+    fn fused(self, factor: Self, sum: Self) -> Self;
 }
 
 impl Real for f32 {
@@ -33,6 +35,10 @@ impl Real for f32 {
     fn epsilon() -> Self {
         Self::EPSILON
     }
+    #[inline(always)]
+    fn fused(self, factor: Self, sum: Self) -> Self {
+        self.mul_add(factor, sum)
+    }
 }
 
 impl Real for f64 {
@@ -44,6 +50,10 @@ impl Real for f64 {
     }
     fn epsilon() -> Self {
         Self::EPSILON
+    }
+    #[inline(always)]
+    fn fused(self, factor: Self, sum: Self) -> Self {
+        self.mul_add(factor, sum)
     }
 }
 

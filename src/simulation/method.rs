@@ -49,16 +49,11 @@ pub(super) fn resolve(
     (resolved, Some(reason))
 }
 
-/// Checks that the engine of resolved settings can do what they ask for on `grid`, for a specimen of `height` [Å].
+/// Checks that the engine of resolved settings can do what they ask for on `grid`.
 ///
 /// # Errors
 /// File, line, key, what it got and what is allowed.
-pub(super) fn check(
-    settings: &SimulationSettings,
-    source: &Source,
-    grid: &Grid,
-    height: f64,
-) -> Result<()> {
+pub(super) fn check(settings: &SimulationSettings, source: &Source, grid: &Grid) -> Result<()> {
     let multislice = &settings.multislice;
     let name = multislice.method;
     let refuse = |what: &str, allowed: &str| {
@@ -83,15 +78,31 @@ pub(super) fn check(
             "`multislice` or `windowed`, where every probe has its own tilt",
         );
     }
-    let field = match (multislice.method, &multislice.bloch, &multislice.prism) {
-        (Method::Bloch, Some(bloch), _) => repeated(grid, bloch.points)?,
+    check_probe(
+        source,
+        &settings.probe,
+        &probe_field(settings, source, grid)?,
+    )
+}
+
+/// The periodic field that a probe has for itself; the specimen's grid, but for Bloch waves and PRISM.
+///
+/// # Errors
+/// PRISM's interpolation does not divide the pixels.
+pub(super) fn probe_field(
+    settings: &SimulationSettings,
+    source: &Source,
+    grid: &Grid,
+) -> Result<Grid> {
+    let multislice = &settings.multislice;
+    match (multislice.method, &multislice.bloch, &multislice.prism) {
+        (Method::Bloch, Some(bloch), _) => repeated(grid, bloch.points),
         (Method::Prism, _, Some(prism)) => Prism::window(grid, prism).map_err(|error| {
             let key = "multislice.prism.interpolation";
             source.wrong(key, prism.interpolation, error.to_string())
-        })?,
-        _ => *grid,
-    };
-    check_probe(source, &settings.probe, &field, height)
+        }),
+        _ => Ok(*grid),
+    }
 }
 
 fn has_camera(settings: &SimulationSettings) -> bool {

@@ -12,7 +12,7 @@ use crate::crystal::snapshots::Snapshots;
 use crate::crystal::tilt_field::TiltField;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
-use crate::multislice::checks::{Sizes, Work, check_detector, expected_work};
+use crate::multislice::checks::{Sizes, Work, check_detector, expected_work, probe_room};
 use crate::multislice::{
     Detector, Grid, Method, Multislice, Optics, Potential, ThermalDiffuse, slice_count,
 };
@@ -20,6 +20,11 @@ use crate::neighbours::Point;
 use crate::progress::Reporter;
 use crate::provenance::InputHash;
 use crate::settings::Source;
+use crate::units::ANGSTROM_PER_NM;
+
+/// Pixels of transmission functions above this make columns depend on where they lie between them, by more than about a
+/// per cent for a light column [Å].
+const COARSE: f64 = 0.04;
 
 /// Slices of the trial that a time estimate is made from.
 const SLICES_OF_A_TRIAL: usize = 8;
@@ -51,6 +56,8 @@ pub struct Plan {
     pub raster: Raster,
     /// Slices after which the detectors are read.
     pub exit_slices: Vec<usize>,
+    /// Smaller side of the periodic field that a probe has for itself [Å].
+    probe_side: f64,
     /// Local tilts, added to each of the tilts.
     pub tilt_field: Option<TiltField>,
     /// Phonon configurations that were given.
@@ -73,7 +80,8 @@ impl Plan {
         let [x, y, height] = structure.cell;
         let grid = wave_grid(&settings.grid, [x, y], source)?;
         let (settings, reason) = method::resolve(settings, structure.cell);
-        method::check(&settings, source, &grid, height)?;
+        method::check(&settings, source, &grid)?;
+        let field = method::probe_field(&settings, source, &grid)?;
         for (name, detector) in &settings.detectors {
             // What is scattered diffusely into a detector is known for any angle.
             if settings.counts_elastic() {
@@ -90,6 +98,7 @@ impl Plan {
         Ok(Self {
             exit_slices: settings.multislice.exit_slices(source, height)?,
             raster: Raster::new(&settings.scan, [x, y], source)?,
+            probe_side: field.extent()[0].min(field.extent()[1]),
             settings,
             reason,
             structure: crystal.structure,
@@ -213,7 +222,7 @@ impl Plan {
             height / slice_count(height, self.settings.multislice.slice_thickness_angstrom) as f64;
         self.exit_slices
             .iter()
-            .map(|&slices| slices as f64 * thickness / crate::units::ANGSTROM_PER_NM)
+            .map(|&slices| slices as f64 * thickness / ANGSTROM_PER_NM)
             .collect()
     }
 
@@ -366,8 +375,39 @@ impl Plan {
         Ok(each * self.work()?.wave_slices as f64)
     }
 
-    /// Says what may surprise: detectors that touch the taper of the band limit.
+    /// Says what may surprise: a probe that spreads beyond its field, detectors that touch the taper of the band limit,
+    /// columns that look different between the pixels.
     pub fn warn(&self, reporter: &Reporter) {
+        let depth = self.thicknesses_nm().last().copied().unwrap_or(0.0);
+        let (room, why) = probe_room(&self.settings.probe, depth * ANGSTROM_PER_NM);
+        if room > self.probe_side {
+            reporter.say(format!(
+                "warning: the probe has {:.1} Å for itself and may need {room:.1} Å at {depth:.1} nm: {why}; beyond that it \
+                 meets its own periodic images (channelling keeps it narrower)",
+                self.probe_side
+            ));
+        }
+        let [dy, dx] = self.grid.sampling();
+        let multislice = &self.settings.multislice;
+        let fine = dy.max(dx) / multislice.oversampling as f64;
+        if multislice.oversampling == 1 && fine > COARSE && self.settings.thermal_diffuse.is_none()
+        {
+            reporter.say(format!(
+                "warning: transmission functions are made on pixels of {fine:.3} Å: the dark-field signal of a column depends \
+                 on where it lies between them, by per cents; multislice.oversampling = {} would cure most of it (1 is what \
+                 other programs do)",
+                (dy.max(dx) / COARSE).ceil()
+            ));
+        }
+        if self.configurations() > 1 && multislice.method == Method::Bloch {
+            reporter.say(
+                "warning: with method bloch the displacements of a phonon configuration repeat with the cell; \
+                 [thermal_diffuse] has no such order",
+            );
+        }
+        if !self.settings.counts_elastic() {
+            return;
+        }
         let wavelength = self.settings.probe.wavelength();
         let limit = Detector::limit_mrad(&self.grid, wavelength);
         for (name, detector) in &self.settings.detectors {
