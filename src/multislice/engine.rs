@@ -82,6 +82,13 @@ pub(super) struct Workspace<T: Real> {
     tilted: Vec<Complex<T>>,
 }
 
+impl<T: Real> Workspace<T> {
+    /// The wave between slices, `(y, kx)`; columns beyond the band limit mean nothing.
+    pub(super) fn wave(&mut self) -> &mut [Complex<T>] {
+        &mut self.wave
+    }
+}
+
 impl<T: Real> Engine<T> {
     /// An engine for waves on `grid`, whose pixels are those of the specimen, at zero tilt. `q` = `[x, y]` [1/Å] is that of
     /// Bloch waves, else zero.
@@ -212,6 +219,14 @@ impl<T: Real> Engine<T> {
             passed += usize::from(leaving);
         }
         work.tilted = tilted;
+    }
+
+    /// Sends the wave in `work`, as large as the specimen and at the engine's tilt, through the slices `passed`.
+    pub(super) fn advance(&self, passed: std::ops::Range<usize>, work: &mut Workspace<T>) {
+        for slice in self.slices.first(passed.end).skip(passed.start) {
+            self.transmit(slice, [0; 2], work, |_, _| {});
+            self.propagate(&self.propagator, work, |_, _| {});
+        }
     }
 
     /// Sets the wave to the incident one, as `(y, kx)`; its spectrum passes by as in [`Engine::run`].

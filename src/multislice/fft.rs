@@ -21,6 +21,8 @@ pub(super) trait Real: FftNum + Default {
     fn widen(self) -> f64;
     /// Distance from 1 to the next number.
     fn epsilon() -> Self;
+    /// `self · factor + sum`, rounded once.
+    fn fused(self, factor: Self, sum: Self) -> Self;
 }
 
 impl Real for f32 {
@@ -33,6 +35,10 @@ impl Real for f32 {
     fn epsilon() -> Self {
         Self::EPSILON
     }
+    #[inline(always)]
+    fn fused(self, factor: Self, sum: Self) -> Self {
+        self.mul_add(factor, sum)
+    }
 }
 
 impl Real for f64 {
@@ -44,6 +50,10 @@ impl Real for f64 {
     }
     fn epsilon() -> Self {
         Self::EPSILON
+    }
+    #[inline(always)]
+    fn fused(self, factor: Self, sum: Self) -> Self {
+        self.mul_add(factor, sum)
     }
 }
 
@@ -177,6 +187,22 @@ impl<T: Real> Fft2<T> {
                 .process_with_scratch(column, &mut scratch.fft);
         }
         self.scatter(&scratch.tile, field, (first, count));
+    }
+
+    /// Columns `first..first + count` of `field` forward along y, shown as `show(column, values)`; the field stays.
+    pub(super) fn read_columns(
+        &self,
+        field: &[Complex<T>],
+        (first, count): (usize, usize),
+        scratch: &mut Scratch<T>,
+        mut show: impl FnMut(usize, &[Complex<T>]),
+    ) {
+        self.gather(field, &mut scratch.tile, (first, count));
+        for (offset, column) in self.columns(&mut scratch.tile, count).enumerate() {
+            self.column_forward
+                .process_with_scratch(column, &mut scratch.fft);
+            show(first + offset, column);
+        }
     }
 
     /// Forward transform of a whole `(rows, cols)` array.

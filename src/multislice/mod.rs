@@ -28,6 +28,7 @@ mod full_field;
 mod grid;
 mod optics;
 mod potential;
+mod prism;
 mod probe;
 mod propagator;
 mod readout;
@@ -46,6 +47,7 @@ pub use full_field::{Illumination, Multislice};
 pub use grid::Grid;
 pub use optics::Optics;
 pub use potential::{Potential, slice_count};
+pub use prism::Prism;
 pub use probe::{Aperture, FocalSpread, ProbeSettings};
 pub use scattering::{ScatteringFactor, ScatteringTable};
 pub use settings::{

@@ -27,6 +27,18 @@ pub enum Method {
     Auto,
 }
 
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Multislice => "multislice",
+            Self::Bloch => "bloch",
+            Self::Windowed => "windowed",
+            Self::Prism => "prism",
+            Self::Auto => "auto",
+        })
+    }
+}
+
 /// `[multislice.bloch]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -124,6 +124,23 @@ impl<T: Real> Slices<T> {
     pub(super) fn first(&self, count: usize) -> impl Iterator<Item = &Slice<T>> {
         self.order[..count].iter().map(|&index| &self.unique[index])
     }
+
+    /// Sets the diffuse maps of `channels` from `map(unique slice, channel, pixel)`.
+    #[cfg(test)]
+    pub(super) fn scatter_diffusely(
+        &mut self,
+        channels: usize,
+        map: impl Fn(usize, usize, usize) -> f64,
+    ) {
+        for (index, slice) in self.unique.iter_mut().enumerate() {
+            let pixels = 0..slice.transmission.len();
+            let values = |channel| {
+                let value = |pixel| T::narrow(map(index, channel, pixel));
+                pixels.clone().map(value).collect()
+            };
+            slice.diffuse = (0..channels).map(values).collect();
+        }
+    }
 }
 
 /// A function on the fine grid, without what lies beyond the band limit of the wave's grid, on that grid.

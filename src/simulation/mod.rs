@@ -6,6 +6,7 @@
 
 mod assembly;
 mod crystal;
+mod method;
 mod plan;
 mod run;
 mod scan;

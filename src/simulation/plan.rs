@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::crystal::Crystal;
+use super::method;
 use super::scan::{Raster, wave_grid};
 use super::settings::SimulationSettings;
 use super::units::{Unit, block_of, cut};
@@ -11,7 +12,7 @@ use crate::crystal::snapshots::Snapshots;
 use crate::crystal::tilt_field::TiltField;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
-use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
+use crate::multislice::checks::{Sizes, Work, check_detector, expected_work, probe_room};
 use crate::multislice::{
     Detector, Grid, Method, Multislice, Optics, Potential, ThermalDiffuse, slice_count,
 };
@@ -19,6 +20,11 @@ use crate::neighbours::Point;
 use crate::progress::Reporter;
 use crate::provenance::InputHash;
 use crate::settings::Source;
+use crate::units::ANGSTROM_PER_NM;
+
+/// Pixels of transmission functions above this make columns depend on where they lie between them, by more than about a
+/// per cent for a light column [Å].
+const COARSE: f64 = 0.04;
 
 /// Slices of the trial that a time estimate is made from.
 const SLICES_OF_A_TRIAL: usize = 8;
@@ -36,8 +42,10 @@ fn free_memory() -> Option<f64> {
 /// A resolved simulation.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The settings it came from.
+    /// The settings it came from, `auto` replaced by a method.
     pub settings: SimulationSettings,
+    /// Why this method, if it was to be found.
+    pub reason: Option<String>,
     /// The atoms.
     pub structure: Structure,
     /// The truth about the columns over one period of the specimen.
@@ -48,6 +56,8 @@ pub struct Plan {
     pub raster: Raster,
     /// Slices after which the detectors are read.
     pub exit_slices: Vec<usize>,
+    /// Smaller side of the periodic field that a probe has for itself [Å].
+    probe_side: f64,
     /// Local tilts, added to each of the tilts.
     pub tilt_field: Option<TiltField>,
     /// Phonon configurations that were given.
@@ -69,7 +79,9 @@ impl Plan {
         let structure = &crystal.structure;
         let [x, y, height] = structure.cell;
         let grid = wave_grid(&settings.grid, [x, y], source)?;
-        check_probe(source, &settings.probe, &grid, height)?;
+        let (settings, reason) = method::resolve(settings, structure.cell);
+        method::check(&settings, source, &grid)?;
+        let field = method::probe_field(&settings, source, &grid)?;
         for (name, detector) in &settings.detectors {
             // What is scattered diffusely into a detector is known for any angle.
             if settings.counts_elastic() {
@@ -84,9 +96,11 @@ impl Plan {
             thermal.validate(&source.under("thermal_diffuse"), &structure.numbers)?;
         }
         Ok(Self {
-            settings: settings.clone(),
             exit_slices: settings.multislice.exit_slices(source, height)?,
             raster: Raster::new(&settings.scan, [x, y], source)?,
+            probe_side: field.extent()[0].min(field.extent()[1]),
+            settings,
+            reason,
             structure: crystal.structure,
             truth: crystal.truth,
             tilt_field: crystal.tilt_field,
@@ -208,7 +222,7 @@ impl Plan {
             height / slice_count(height, self.settings.multislice.slice_thickness_angstrom) as f64;
         self.exit_slices
             .iter()
-            .map(|&slices| slices as f64 * thickness / crate::units::ANGSTROM_PER_NM)
+            .map(|&slices| slices as f64 * thickness / ANGSTROM_PER_NM)
             .collect()
     }
 
@@ -256,6 +270,13 @@ impl Plan {
             (
                 "probes",
                 format!("{px} × {py}, {sx:.4} × {sy:.4} Å apart (x × y)"),
+            ),
+            (
+                "method",
+                match (&self.reason, self.settings.multislice.method) {
+                    (Some(reason), method) => format!("{method}: {reason}"),
+                    (None, method) => method.to_string(),
+                },
             ),
             ("tilts", self.settings.tilts_mrad.len().to_string()),
             (
@@ -354,8 +375,39 @@ impl Plan {
         Ok(each * self.work()?.wave_slices as f64)
     }
 
-    /// Says what may surprise: detectors that touch the taper of the band limit.
+    /// Says what may surprise: a probe that spreads beyond its field, detectors that touch the taper of the band limit,
+    /// columns that look different between the pixels.
     pub fn warn(&self, reporter: &Reporter) {
+        let depth = self.thicknesses_nm().last().copied().unwrap_or(0.0);
+        let (room, why) = probe_room(&self.settings.probe, depth * ANGSTROM_PER_NM);
+        if room > self.probe_side {
+            reporter.say(format!(
+                "warning: the probe has {:.1} Å for itself and may need {room:.1} Å at {depth:.1} nm: {why}; beyond that it \
+                 meets its own periodic images (channelling keeps it narrower)",
+                self.probe_side
+            ));
+        }
+        let [dy, dx] = self.grid.sampling();
+        let multislice = &self.settings.multislice;
+        let fine = dy.max(dx) / multislice.oversampling as f64;
+        if multislice.oversampling == 1 && fine > COARSE && self.settings.thermal_diffuse.is_none()
+        {
+            reporter.say(format!(
+                "warning: transmission functions are made on pixels of {fine:.3} Å: the dark-field signal of a column depends \
+                 on where it lies between them, by per cents; multislice.oversampling = {} would cure most of it (1 is what \
+                 other programs do)",
+                (dy.max(dx) / COARSE).ceil()
+            ));
+        }
+        if self.configurations() > 1 && multislice.method == Method::Bloch {
+            reporter.say(
+                "warning: with method bloch the displacements of a phonon configuration repeat with the cell; \
+                 [thermal_diffuse] has no such order",
+            );
+        }
+        if !self.settings.counts_elastic() {
+            return;
+        }
         let wavelength = self.settings.probe.wavelength();
         let limit = Detector::limit_mrad(&self.grid, wavelength);
         for (name, detector) in &self.settings.detectors {

@@ -48,10 +48,17 @@ pub fn simulate(
     refuse_inputs(output, &[&[source.path()], inputs.as_slice()].concat())?;
     plan.check_memory(source)?;
     plan.warn(reporter);
+    if let Some(reason) = &plan.reason {
+        let method = plan.settings.multislice.method;
+        reporter.say(format!("method {method}: {reason}"));
+    }
+    for note in &plan.notes {
+        reporter.say(note);
+    }
     reporter.detail(plan.describe()?);
     let mut provenance = Provenance::start(
         "simulate",
-        toml::to_string(settings).unwrap_or_default(),
+        toml::to_string(&plan.settings).unwrap_or_default(),
         Some(settings.seed),
     );
     for input in &plan.inputs {
@@ -104,7 +111,7 @@ fn compute_missing(
     let bar = reporter.bar("probes", total as u64);
     bar.set_position((total - left) as u64);
     bar.reset_eta();
-    let mut simulator = Simulator::new(plan);
+    let mut simulator = Simulator::new(plan)?;
     for index in wanted {
         let readings = simulator.readings(&units[index])?;
         let rounded: Vec<f32> = readings.iter().map(|&x| x as f32).collect();

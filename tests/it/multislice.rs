@@ -7,6 +7,7 @@
 
 mod bloch;
 mod laws;
+mod prism;
 mod reference;
 
 use ferrostem::multislice::{

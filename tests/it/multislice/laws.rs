@@ -6,10 +6,10 @@ use num_complex::Complex;
 
 use super::{detectors, optics, probe};
 
-const A: f64 = 3.9643;
+pub(super) const A: f64 = 3.9643;
 
 /// A cubic perovskite BiFeO₃, `cells` wide and `layers` deep, in slices of half a cell.
-fn crystal(cells: u32, layers: u32, shape: (usize, usize)) -> Potential {
+pub(super) fn crystal(cells: u32, layers: u32, shape: (usize, usize)) -> Potential {
     let basis = [
         (83, [0.0, 0.0, 0.25]),
         (26, [0.5, 0.5, 0.75]),
@@ -38,7 +38,7 @@ fn crystal(cells: u32, layers: u32, shape: (usize, usize)) -> Potential {
     .unwrap()
 }
 
-fn vacuum(side: f64, depth: f64, slice: f64) -> Potential {
+pub(super) fn vacuum(side: f64, depth: f64, slice: f64) -> Potential {
     let cell = [side, side, depth];
     Potential::new(&[], &[], cell, (128, 128), ScatteringTable::Lobato, slice).unwrap()
 }
