@@ -195,3 +195,67 @@ fn products<T: Lanes, S: Simd, const TILE: usize>(
         std::array::from_fn(|j| Complex::new(T::total(simd, re[i][j]), T::total(simd, im[i][j])))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::{Rng, stream};
+
+    /// Seven waves over 48 pixels with weights of both signs, rows 2 to 6 of their matrix.
+    fn sums<T: Lanes>(work: impl Fn(Rows<'_, T>)) -> Vec<Complex<f64>> {
+        let mut rng = stream(4, "products", 0);
+        let mut numbers = || -> Vec<T> {
+            let number = |_| T::narrow(rng.random_range(-1.0..1.0));
+            (0..48).map(number).collect()
+        };
+        let weights = numbers();
+        let waves: Vec<Picked<T>> = (0..7)
+            .map(|_| Picked {
+                re: numbers(),
+                im: numbers(),
+            })
+            .collect();
+        let mut sums = vec![Complex::default(); 5 * 7];
+        work(Rows {
+            waves: &waves.iter().collect::<Vec<_>>(),
+            span: &(0..48),
+            weights: &weights,
+            first: 2,
+            sums: &mut sums,
+        });
+        sums
+    }
+
+    /// The definition, term by term in double precision.
+    fn plain<T: Lanes>(rows: Rows<'_, T>) {
+        let value =
+            |wave: &Picked<T>, x: usize| Complex::new(wave.re[x].widen(), wave.im[x].widen());
+        for (place, sum) in rows.sums.iter_mut().enumerate() {
+            let (left, right) = (rows.waves[rows.first + place / 7], rows.waves[place % 7]);
+            for x in rows.span.clone() {
+                *sum += value(left, x).conj() * value(right, x) * rows.weights[x].widen();
+            }
+        }
+    }
+
+    fn compare<T: Lanes>(tolerance: f64) {
+        let expected = sums::<T>(plain);
+        for result in [
+            sums::<T>(add_products),
+            sums::<T>(|rows| rows.with_simd(pulp::Scalar::new())),
+        ] {
+            for (place, (sum, expected)) in result.iter().zip(&expected).enumerate() {
+                if place % 7 >= place / 7 + 2 {
+                    assert!((sum - expected).norm() < tolerance, "{place}");
+                }
+            }
+        }
+    }
+
+    /// 48 terms of at most 2, rounded a few times each.
+    #[test]
+    fn products_in_registers_are_the_sums_of_the_definition() {
+        compare::<f64>(1e-13);
+        compare::<f32>(2e-5);
+    }
+}
