@@ -62,7 +62,6 @@ impl Prism {
     /// Pixels that the interpolation does not divide; a detector or the aperture reaches beyond the band limit; an exit is
     /// outside the specimen.
     pub fn new(potential: &Potential, optics: &Optics, settings: &PrismSettings) -> Result<Self> {
-        optics.check_exits(potential.order().len())?;
         Ok(Self(match optics.precision {
             Precision::F32 => {
                 let slices = Arc::new(Slices::new(potential, optics)?);
