@@ -28,8 +28,11 @@ pub(super) fn resolve(
     let camera = has_camera(settings);
     let (method, reason) = if side < room && !camera && settings.tilt_field.is_none() {
         let points = (room / side).ceil() as usize;
-        let section = multislice.bloch.get_or_insert(BlochSettings { points });
-        let points = section.points;
+        let section = multislice.bloch.get_or_insert(BlochSettings {
+            points: Some(points),
+            field_angstrom: None,
+        });
+        let points = section.points(side);
         let reason = format!(
             "the cell is {side:.1} Å wide and the probe needs {room:.1} Å: {points} × {points} cells by Bloch waves"
         );
@@ -96,7 +99,7 @@ pub(super) fn probe_field(
 ) -> Result<Grid> {
     let multislice = &settings.multislice;
     match (multislice.method, &multislice.bloch, &multislice.prism) {
-        (Method::Bloch, Some(bloch), _) => repeated(grid, bloch.points),
+        (Method::Bloch, Some(bloch), _) => repeated(grid, bloch.points(smaller_side(grid))),
         (Method::Prism, _, Some(prism)) => Prism::window(grid, prism).map_err(|error| {
             let key = "multislice.prism.interpolation";
             source.wrong(key, prism.interpolation, error.to_string())
@@ -108,6 +111,12 @@ pub(super) fn probe_field(
 fn has_camera(settings: &SimulationSettings) -> bool {
     let mut detectors = settings.detectors.values();
     detectors.any(|detector| matches!(detector, Detector::Pixelated(_)))
+}
+
+/// The smaller side of a field [Å].
+pub(super) fn smaller_side(grid: &Grid) -> f64 {
+    let [y, x] = grid.extent();
+    y.min(x)
 }
 
 /// The grid of `n` × `n` cells.

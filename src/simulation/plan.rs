@@ -98,7 +98,7 @@ impl Plan {
         Ok(Self {
             exit_slices: settings.multislice.exit_slices(source, height)?,
             raster: Raster::new(&settings.scan, [x, y], source)?,
-            probe_side: field.extent()[0].min(field.extent()[1]),
+            probe_side: method::smaller_side(&field),
             settings,
             reason,
             structure: crystal.structure,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ndarray::Array3;
 
+use super::method::smaller_side;
 use super::plan::Plan;
 use super::units::Unit;
 use crate::error::Result;
@@ -31,7 +32,8 @@ impl Engine {
         let settings = &plan.settings.multislice;
         Ok(match (settings.method, &settings.bloch, &settings.prism) {
             (Method::Bloch, Some(bloch), _) => {
-                Self::Bloch(Bloch::new(&potential, optics, bloch.points)?)
+                let points = bloch.points(smaller_side(&plan.grid));
+                Self::Bloch(Bloch::new(&potential, optics, points)?)
             }
             (Method::Prism, _, Some(prism)) => Self::Prism(Prism::new(&potential, optics, prism)?),
             _ => Self::Multislice(Multislice::new(&potential, optics)?),

@@ -54,7 +54,7 @@ impl<T: Real> Core<T> {
         optics: &Optics,
         settings: &PrismSettings,
     ) -> Result<Self> {
-        optics.check_exits(slices.len())?;
+        optics.check_exits(slices.order().len())?;
         let grid = *slices.grid();
         let window = Prism::window(&grid, settings)?;
         let field = Field::new(&grid, &window, slices.thickness(), [0.0; 2]);
