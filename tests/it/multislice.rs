@@ -8,6 +8,7 @@
 mod laws;
 mod prism;
 mod reference;
+mod windowed;
 
 use ferrostem::multislice::{
     Aberrations, AnnularDetector, Aperture, Detector, Optics, Precision, ProbeSettings,
