@@ -71,6 +71,11 @@ impl Band {
         }
     }
 
+    /// The kept columns.
+    pub(super) fn columns(&self) -> impl Iterator<Item = usize> + Clone {
+        (0..self.pruned.start).chain(self.pruned.end..self.cols)
+    }
+
     /// The kept columns in tiles `(first, count)`.
     pub(super) fn tiles(&self) -> impl Iterator<Item = (usize, usize)> {
         tiles(0, self.pruned.start).chain(tiles(self.pruned.end, self.cols))

@@ -39,9 +39,27 @@ struct Bench {
 }
 
 /// The engine in the precision of the settings.
-enum AnyEngine {
+pub(super) enum AnyEngine {
     F32(Engine<f32>),
     F64(Engine<f64>),
+}
+
+impl AnyEngine {
+    /// The same for a specimen tilted by `[x, y]` [mrad].
+    pub(super) fn with_tilt(&self, tilt_mrad: [f64; 2]) -> Self {
+        match self {
+            Self::F32(engine) => Self::F32(engine.with_tilt(tilt_mrad)),
+            Self::F64(engine) => Self::F64(engine.with_tilt(tilt_mrad)),
+        }
+    }
+
+    /// Readings of probes, `(reading, exit, probe)`.
+    pub(super) fn scan(&self, readout: &Readout, visits: &[Visit]) -> Array3<f64> {
+        match self {
+            Self::F32(engine) => readout.scan(engine, visits),
+            Self::F64(engine) => readout.scan(engine, visits),
+        }
+    }
 }
 
 impl Multislice {
@@ -70,10 +88,7 @@ impl Multislice {
     #[must_use]
     pub fn with_tilt(&self, tilt_mrad: [f64; 2]) -> Self {
         Self {
-            engine: match &self.engine {
-                AnyEngine::F32(engine) => AnyEngine::F32(engine.with_tilt(tilt_mrad)),
-                AnyEngine::F64(engine) => AnyEngine::F64(engine.with_tilt(tilt_mrad)),
-            },
+            engine: self.engine.with_tilt(tilt_mrad),
             bench: Arc::clone(&self.bench),
         }
     }
@@ -103,10 +118,7 @@ impl Multislice {
             tilt_mrad,
         };
         let visits: Vec<Visit> = probes.map(visit).collect();
-        match &self.engine {
-            AnyEngine::F32(engine) => self.bench.readout.scan(engine, &visits),
-            AnyEngine::F64(engine) => self.bench.readout.scan(engine, &visits),
-        }
+        self.engine.scan(&self.bench.readout, &visits)
     }
 
     /// Exit waves, one `(y, x)` per thickness. The incident plane wave has ψ = 1; the incident probe has Σ|F\[ψ\]|² = 1.

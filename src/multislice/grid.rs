@@ -138,7 +138,7 @@ fn frequencies(count: usize, length: f64) -> Vec<f64> {
 }
 
 /// The smallest number not below `count` whose prime factors are 2, 3 and 5.
-fn quick_length(count: usize) -> usize {
+pub(super) fn quick_length(count: usize) -> usize {
     (count.max(4)..)
         .find(|&n| {
             let mut rest = n;

@@ -35,7 +35,11 @@ mod readout;
 mod scattering;
 mod settings;
 mod slices;
+mod span;
+mod structure_factor;
 mod thermal;
+mod view;
+mod windowed;
 
 pub use aberrations::Aberrations;
 pub use bloch::{Bloch, ImageCoefficients};
@@ -54,3 +58,4 @@ pub use settings::{
     BlochSettings, Method, MultisliceSettings, Precision, PrismSettings, WindowedSettings,
 };
 pub use thermal::{DiffuseDetector, ThermalDiffuse, ThermalMaps, ThermalSettings, ThermalTables};
+pub use windowed::{Region, ScanArea, WindowError, Windowed};

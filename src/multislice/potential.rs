@@ -5,8 +5,7 @@
 //! The phase is evaluated at the atom's own position, not at the nearest pixels: then images do not depend on where the
 //! columns lie between the pixels, which is the very quantity to be measured.
 //!
-//! A phase separates, exp(−2πi k·r) = exp(−2πi k_x x) exp(−2πi k_y y), so that the sum over atoms is a matrix product
-//! `(ky, atoms) · (atoms, kx)`. Slices that hold the same atoms are computed once.
+//! Slices that hold the same atoms are computed once.
 //!
 //! exp(iσv) has higher frequencies than v, and on the grid of the wave those fold back: a heavy column still looks slightly
 //! different between the pixels. [`Potential::oversampled`] computes v, and exp(iσv), on a finer grid.
@@ -14,15 +13,18 @@
 //! Atoms in thermal motion with the mean square displacement U along an axis have on average the potential with
 //! f_e exp(−B k²/4), B = 8π²U ([`Potential::damped`]).
 
-use std::collections::{BTreeMap, HashMap};
-use std::f64::consts::{PI, TAU};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::f64::consts::PI;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::{Array2, Zip};
 use num_complex::Complex;
 
 use super::fft::Fft2;
 use super::grid::Grid;
-use super::scattering::ScatteringTable;
+use super::scattering::{ScatteringFactor, ScatteringTable};
+use super::span::Span;
+use super::structure_factor::{structure_factor, structure_rows};
 use crate::error::{Error, Result};
 use crate::neighbours::Point;
 use crate::units::kappa;
@@ -37,12 +39,13 @@ pub struct Potential {
     grid: Grid,
     /// The grid of v, a whole number of times finer than that of the wave.
     fine: Grid,
-    table: ScatteringTable,
+    species: BTreeMap<u8, ScatteringFactor>,
     slice_thickness: f64,
     order: Vec<usize>,
     unique: Vec<SliceAtoms>,
-    /// Per species, f_e/κ over the area of the cell, on the grid in the order of the transform [V].
-    factors: Factors,
+    /// Per species, f_e/κ over the area of the cell, on the fine grid in the order of the transform [V]; made when the first
+    /// potential is asked for.
+    factors: Arc<OnceLock<Factors>>,
     /// Debye–Waller parameters B by atomic number [Å²]; none for atoms at rest.
     damping: BTreeMap<u8, f64>,
     fft: Fft2<f64>,
@@ -90,13 +93,13 @@ impl Potential {
         }
         let (order, unique) = deduplicate(slices, grid.extent());
         Ok(Self {
-            factors: tabulate(numbers, table, &BTreeMap::new(), &grid)?,
+            species: scattering_factors(numbers, table)?,
+            factors: Arc::default(),
             damping: BTreeMap::new(),
             fft: Fft2::new(shape),
             slice_thickness: thickness,
             grid,
             fine: grid,
-            table,
             order,
             unique,
         })
@@ -111,10 +114,45 @@ impl Potential {
         let (rows, cols) = self.grid.shape();
         let fine = Grid::new((rows * factor, cols * factor), self.grid.extent())?;
         Ok(Self {
-            factors: tabulate(&self.species(), self.table, &self.damping, &fine)?,
+            factors: Arc::default(),
             fft: Fft2::new(fine.shape()),
             fine,
             ..self
+        })
+    }
+
+    /// The part of the specimen in a box, as a periodic specimen of its own: with the pixels of this one, of the rows and
+    /// columns `spans` = `[y, x]`. Atoms beyond the border are missing. A box of the same shape, `like`, shares its tables.
+    ///
+    /// # Errors
+    /// Fewer than 4 pixels along an axis.
+    pub(super) fn cut(&self, spans: [Span; 2], like: Option<&Self>) -> Result<Self> {
+        let [pixel, period] = [self.grid.sampling(), self.grid.extent()];
+        let length = |axis: usize| spans[axis].length(pixel[axis], period[axis]);
+        let extent = [length(0), length(1)];
+        let grid = Grid::new((spans[0].count, spans[1].count), extent)?;
+        let oversampling = self.fine.shape().0 / self.grid.shape().0;
+        let (rows, cols) = grid.shape();
+        let fine = Grid::new((rows * oversampling, cols * oversampling), extent)?;
+        let images = |axis: usize, r: f64| spans[axis].images(r, pixel[axis], period[axis]);
+        let inside = |points: &Vec<Point>| -> Vec<Point> {
+            let images = |p: &Point| {
+                let p = *p;
+                images(1, p[0]).flat_map(move |x| images(0, p[1]).map(move |y| [x, y]))
+            };
+            points.iter().flat_map(images).collect()
+        };
+        let cut = |atoms: &SliceAtoms| atoms.iter().map(|(z, p)| (*z, inside(p))).collect();
+        Ok(Self {
+            fft: Fft2::new(fine.shape()),
+            grid,
+            fine,
+            species: self.species.clone(),
+            slice_thickness: self.slice_thickness,
+            order: self.order.clone(),
+            unique: self.unique.iter().map(cut).collect(),
+            factors: like.map_or_else(Arc::default, |like| Arc::clone(&like.factors)),
+            damping: self.damping.clone(),
         })
     }
 
@@ -130,7 +168,7 @@ impl Potential {
         }
         let damping = rms.iter().map(|(&z, &u)| (z, debye_waller(u))).collect();
         Ok(Self {
-            factors: tabulate(&species, self.table, &damping, &self.fine)?,
+            factors: Arc::default(),
             damping,
             ..self
         })
@@ -138,7 +176,13 @@ impl Potential {
 
     /// Atomic numbers of the specimen's elements, rising.
     pub(super) fn species(&self) -> Vec<u8> {
-        self.factors.keys().copied().collect()
+        self.species.keys().copied().collect()
+    }
+
+    /// Atomic number and place of all atoms of the different slices.
+    pub(super) fn atoms(&self) -> impl Iterator<Item = (u8, Point)> {
+        let slices = self.unique.iter().flatten();
+        slices.flat_map(|(number, points)| points.iter().map(|&point| (*number, point)))
     }
 
     /// The pixel grid of the wave.
@@ -177,7 +221,8 @@ impl Potential {
     /// `index` is not below [`Potential::unique_slices`].
     #[must_use]
     pub fn projected(&self, index: usize) -> Array2<f64> {
-        self.superposed(index, &self.factors)
+        let tabulate = || tabulate(&self.species, &self.damping, &self.fine);
+        self.superposed(index, self.factors.get_or_init(tabulate))
     }
 
     /// Σ over the atoms of slice `index` of F⁻¹[g(k) exp(−2πi k·r_j)] on the [`Potential::fine_grid`], `(y, x)`; `factors` are
@@ -185,8 +230,14 @@ impl Potential {
     pub(super) fn superposed(&self, index: usize, factors: &Factors) -> Array2<f64> {
         let mut spectrum = Array2::zeros(self.fine.shape());
         for (number, points) in &self.unique[index] {
-            let structure = structure_factor(points, &self.fine);
-            add_product(&mut spectrum, &structure, &factors[number]);
+            let factor = &factors[number];
+            structure_rows(points, &self.fine, |y, row| {
+                let (sums, factors) = (spectrum.row_mut(y), factor.row(y));
+                Zip::from(sums)
+                    .and(row)
+                    .and(factors)
+                    .for_each(|sum, phase, factor| *sum += phase * factor);
+            });
         }
         synthesis(spectrum, &self.fft)
     }
@@ -297,42 +348,34 @@ fn check_specimen(
     Ok(())
 }
 
-/// f_e(|k|)/κ · exp(−B k²/4) over the cell's area, for every species among `numbers`.
-fn tabulate(
+/// The scattering factors of all elements among `numbers`.
+fn scattering_factors(
     numbers: &[u8],
     table: ScatteringTable,
+) -> Result<BTreeMap<u8, ScatteringFactor>> {
+    let elements: BTreeSet<u8> = numbers.iter().copied().collect();
+    let factor = |number: u8| Ok((number, table.factor(number)?));
+    elements.into_iter().map(factor).collect()
+}
+
+/// f_e(|k|)/κ · exp(−B k²/4) over the cell's area, for every species.
+fn tabulate(
+    species: &BTreeMap<u8, ScatteringFactor>,
     damping: &BTreeMap<u8, f64>,
     grid: &Grid,
-) -> Result<Factors> {
+) -> Factors {
     let [height, width] = grid.extent();
     let scale = 1.0 / (kappa() * height * width);
     let (ky, kx) = (grid.ky(), grid.kx());
-    let mut factors = BTreeMap::new();
-    for &number in numbers {
-        if let std::collections::btree_map::Entry::Vacant(entry) = factors.entry(number) {
-            let factor = table.factor(number)?;
-            let b = damping.get(&number).copied().unwrap_or(0.0);
-            entry.insert(Array2::from_shape_fn(grid.shape(), |(y, x)| {
-                let k2 = ky[y] * ky[y] + kx[x] * kx[x];
-                scale * factor.at_squared(k2) * (-b * k2 / 4.0).exp()
-            }));
-        }
-    }
-    Ok(factors)
-}
-
-/// Σ exp(−2πi k·r_j) over points, `(ky, kx)`.
-fn structure_factor(points: &[Point], grid: &Grid) -> Array2<Complex<f64>> {
-    let rows = phases(&grid.ky(), points, 1);
-    let columns = phases(&grid.kx(), points, 0);
-    rows.dot(&columns.t())
-}
-
-/// exp(−2πi k r) for all frequencies and atoms, `(frequency, atom)`; `axis` 0 is x, 1 is y.
-fn phases(frequencies: &[f64], points: &[Point], axis: usize) -> Array2<Complex<f64>> {
-    Array2::from_shape_fn((frequencies.len(), points.len()), |(k, atom)| {
-        Complex::cis(-TAU * frequencies[k] * points[atom][axis])
-    })
+    let of_element = |(&number, factor): (&u8, &ScatteringFactor)| {
+        let b = damping.get(&number).copied().unwrap_or(0.0);
+        let value = |(y, x): (usize, usize)| {
+            let k2 = ky[y] * ky[y] + kx[x] * kx[x];
+            scale * factor.at_squared(k2) * (-b * k2 / 4.0).exp()
+        };
+        (number, Array2::from_shape_fn(grid.shape(), value))
+    };
+    species.iter().map(of_element).collect()
 }
 
 /// Finds slices with the same atoms: the index of each slice's potential, and the different slices.
@@ -369,6 +412,8 @@ fn fingerprint(atoms: &SliceAtoms, extent: [f64; 2]) -> Vec<(u8, i64, i64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::f64::consts::TAU;
+
     use crate::rng::{Rng, stream};
 
     const CELL: [f64; 3] = [7.0, 5.0, 6.0];

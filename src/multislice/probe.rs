@@ -173,16 +173,31 @@ impl Probe {
         }
         let band = Band::new(grid);
         let mut spectrum = band.spectrum(|kx, ky| {
+            let open = settings.transmission(grid, [kx, ky]);
+            if open == 0.0 {
+                return Complex::default();
+            }
             let chi = settings
                 .aberrations
                 .chi(lambda * kx.hypot(ky), ky.atan2(kx));
-            Complex::from_polar(settings.transmission(grid, [kx, ky]), -TAU / lambda * chi)
+            Complex::from_polar(open, -TAU / lambda * chi)
         });
         let norm = spectrum.iter().map(Complex::norm_sqr).sum::<f64>().sqrt();
         for value in &mut spectrum {
             *value /= norm;
         }
         Ok(Self { spectrum, band })
+    }
+
+    /// A probe with the given spectrum, `(kept column, ky)` on `grid`.
+    pub(super) fn from_spectrum(spectrum: Vec<Complex<f64>>, grid: &Grid) -> Self {
+        let band = Band::new(grid);
+        Self { spectrum, band }
+    }
+
+    /// The spectrum at the origin, `(kept column, ky)`.
+    pub(super) fn spectrum(&self) -> &[Complex<f64>] {
+        &self.spectrum
     }
 
     /// Fills `shift` with the phases that move the probe to `position` [Å].

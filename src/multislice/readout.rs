@@ -14,6 +14,7 @@ use super::grid::Grid;
 use super::optics::Optics;
 use super::probe::Probe;
 use super::slices::Slice;
+use super::view::probes_on_window;
 use crate::error::Result;
 use crate::neighbours::Point;
 
@@ -44,19 +45,40 @@ impl Readout {
     pub(super) fn new(optics: &Optics, grid: &Grid) -> Result<Self> {
         let pixels = || Pixels::new(&optics.detectors, grid, optics.probe.wavelength());
         let elastic = optics.counts_elastic().then(pixels).transpose()?;
-        Ok(Self {
+        Ok(Self::from_parts(optics, elastic, optics.focal_probes(grid)?))
+    }
+
+    /// The detectors and probes of the grid `whole`, for waves on a `window` of it.
+    ///
+    /// # Errors
+    /// As [`Readout::new`].
+    pub(super) fn on_window(optics: &Optics, whole: &Grid, window: &Grid) -> Result<Self> {
+        let lambda = optics.probe.wavelength();
+        let pixels = || Pixels::on_window(&optics.detectors, whole, window, lambda);
+        let elastic = optics.counts_elastic().then(pixels).transpose()?;
+        let probes = probes_on_window(optics, whole, window)?;
+        Ok(Self::from_parts(optics, elastic, probes))
+    }
+
+    fn from_parts(optics: &Optics, elastic: Option<Pixels>, probes: Vec<(f64, Probe)>) -> Self {
+        Self {
             readings: elastic
                 .as_ref()
                 .map_or_else(|| optics.channel_count(), Pixels::len),
             elastic,
-            probes: optics.focal_probes(grid)?,
+            probes,
             exits: optics.exit_slices.clone(),
-        })
+        }
     }
 
     /// The probe in the middle of the focal series.
     pub(super) fn probe(&self) -> &Probe {
         &self.probes[self.probes.len() / 2].1
+    }
+
+    /// The probes of the focal series, with their weights.
+    pub(super) fn probes(&self) -> &[(f64, Probe)] {
+        &self.probes
     }
 
     /// Readings of probes, `(reading, exit, probe)`. Probes run in parallel; the numbers do not depend on how many do.

@@ -8,6 +8,7 @@ use super::fft::{Fft2, Real, narrow};
 use super::grid::Grid;
 use super::optics::Optics;
 use super::potential::Potential;
+use super::thermal::ThermalMaps;
 use crate::error::Result;
 use crate::units::{RAD_PER_MRAD, interaction};
 
@@ -31,53 +32,95 @@ pub(super) struct Slice<T> {
     pub(super) diffuse: Vec<Vec<T>>,
 }
 
+/// Makes the slices of a potential, one by one.
+pub(super) struct SliceMaker<'a> {
+    potential: &'a Potential,
+    /// Plans for the grids of the potential and of the wave.
+    fine: Fft2<f64>,
+    coarse: Fft2<f64>,
+    /// Interaction constant σ.
+    sigma: f64,
+    /// For every channel, the map of its diffuse signal.
+    thermal: Option<(Vec<Option<usize>>, ThermalMaps<'a>)>,
+}
+
+impl<'a> SliceMaker<'a> {
+    /// As the beam of `optics` sees them; with thermal motion, `potential` is [damped](Potential::damped) by it.
+    ///
+    /// # Errors
+    /// The thermal-diffuse tables lack an element.
+    pub(super) fn new(potential: &'a Potential, optics: &Optics) -> Result<Self> {
+        let thermal = match &optics.thermal {
+            None => None,
+            Some(thermal) => {
+                let maps = thermal.tables().maps(potential)?;
+                Some((thermal.channels().to_vec(), maps))
+            }
+        };
+        Ok(Self {
+            potential,
+            fine: Fft2::new(potential.fine_grid().shape()),
+            coarse: Fft2::new(potential.grid().shape()),
+            sigma: interaction(optics.probe.energy()),
+            thermal,
+        })
+    }
+
+    /// The different slice `index`.
+    pub(super) fn slice<T: Real>(&self, index: usize) -> Slice<T> {
+        let potential = self.potential;
+        let phase = |v: f64| Complex::cis(self.sigma * v);
+        let mut through = potential.projected(index).mapv(phase);
+        let mut diffuse = Vec::new();
+        if let Some((channels, maps)) = &self.thermal {
+            Zip::from(&mut through)
+                .and(&maps.absorption(index))
+                .for_each(|t, w| *t *= (-0.5 * w).exp());
+            let detected = maps.channels(index);
+            let of_channel = |table: &Option<usize>| match table {
+                None => Vec::new(),
+                Some(table) => {
+                    let map = detected.index_axis(Axis(0), *table);
+                    map.iter().map(|&w| T::narrow(w)).collect()
+                }
+            };
+            diffuse = channels.iter().map(of_channel).collect();
+        }
+        let limited = limit_band(through, potential.grid(), &self.fine, &self.coarse);
+        Slice {
+            transmission: limited.into_iter().map(narrow).collect(),
+            diffuse,
+        }
+    }
+}
+
 impl<T: Real> Slices<T> {
     /// As the beam of `optics` sees them; with thermal motion, `potential` is [damped](Potential::damped) by it.
     ///
     /// # Errors
     /// The thermal-diffuse tables lack an element.
     pub(super) fn new(potential: &Potential, optics: &Optics) -> Result<Self> {
-        let fine = Fft2::new(potential.fine_grid().shape());
-        let coarse = Fft2::new(potential.grid().shape());
-        let sigma = interaction(optics.probe.energy());
-        let thermal = match &optics.thermal {
-            None => None,
-            Some(thermal) => Some((thermal.channels(), thermal.tables().maps(potential)?)),
-        };
-        let slice = |index: usize| {
-            let mut through = potential.projected(index).mapv(|v| Complex::cis(sigma * v));
-            let mut diffuse = Vec::new();
-            if let Some((channels, maps)) = &thermal {
-                Zip::from(&mut through)
-                    .and(&maps.absorption(index))
-                    .for_each(|t, w| *t *= (-0.5 * w).exp());
-                let detected = maps.channels(index);
-                let of_channel = |table: &Option<usize>| match table {
-                    None => Vec::new(),
-                    Some(table) => {
-                        let map = detected.index_axis(Axis(0), *table);
-                        map.iter().map(|&w| T::narrow(w)).collect()
-                    }
-                };
-                diffuse = channels.iter().map(of_channel).collect();
-            }
-            let limited = limit_band(through, potential.grid(), &fine, &coarse);
-            Slice {
-                transmission: limited.into_iter().map(narrow).collect(),
-                diffuse,
-            }
-        };
-        Ok(Self {
-            grid: *potential.grid(),
+        let maker = SliceMaker::new(potential, optics)?;
+        let unique = (0..potential.unique_slices()).into_par_iter();
+        let unique = unique.map(|index| maker.slice(index)).collect();
+        Ok(Self::of(potential, optics, *potential.grid(), unique))
+    }
+
+    /// Given slices of `potential`, or of a part of it, on `grid`.
+    pub(super) fn of(
+        potential: &Potential,
+        optics: &Optics,
+        grid: Grid,
+        unique: Vec<Slice<T>>,
+    ) -> Self {
+        Self {
+            grid,
             thickness: potential.slice_thickness(),
             wavelength: optics.probe.wavelength(),
             aperture: optics.probe.semiangle_mrad * RAD_PER_MRAD / optics.probe.wavelength(),
-            unique: (0..potential.unique_slices())
-                .into_par_iter()
-                .map(slice)
-                .collect(),
+            unique,
             order: potential.order().to_vec(),
-        })
+        }
     }
 
     /// Pixels of the specimen; a wave may have fewer, but of the same size.

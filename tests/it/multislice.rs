@@ -9,6 +9,7 @@ mod bloch;
 mod laws;
 mod prism;
 mod reference;
+mod windowed;
 
 use ferrostem::multislice::{
     Aberrations, AnnularDetector, Aperture, Detector, Optics, Precision, ProbeSettings,

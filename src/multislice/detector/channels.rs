@@ -87,6 +87,25 @@ impl Channels {
         Ok(Self { count, runs })
     }
 
+    /// Channels with given weights of all pixels of the spectrum on `grid`, each `(ky, kx)`.
+    pub(in super::super) fn from_weights(weights: &[Vec<f64>], grid: &Grid) -> Self {
+        let (rows, cols) = grid.shape();
+        let column = |x: usize| {
+            let weights = weights.iter();
+            weights.map(move |weights| {
+                let each = (0..rows).map(|y| weights[y * cols + x]).collect();
+                vec![Run {
+                    range: 0..rows,
+                    weight: Weight::Each(each),
+                }]
+            })
+        };
+        Self {
+            count: weights.len(),
+            runs: (0..cols).flat_map(column).collect(),
+        }
+    }
+
     /// Number of channels.
     pub(in super::super) fn count(&self) -> usize {
         self.count

@@ -5,6 +5,7 @@ use num_complex::Complex;
 
 use super::super::fft::Real;
 use super::super::grid::Grid;
+use super::super::view::channels_on_window;
 use super::channels::Channels;
 use super::pattern::{PatternGrid, PatternPixels};
 use super::settings::Detector;
@@ -38,6 +39,22 @@ impl Readout {
         Ok(Self {
             channels: Channels::new(detectors, grid, [0.0; 2], wavelength)?,
             cameras,
+        })
+    }
+
+    /// The same for detectors of the grid `whole` and waves on a `window` of it. Cameras have the pixels of the window.
+    ///
+    /// # Errors
+    /// As [`Readout::new`].
+    pub(in super::super) fn on_window(
+        detectors: &[Detector],
+        whole: &Grid,
+        window: &Grid,
+        wavelength: f64,
+    ) -> Result<Self> {
+        Ok(Self {
+            channels: channels_on_window(detectors, whole, window, wavelength)?,
+            ..Self::new(detectors, window, wavelength)?
         })
     }
 
