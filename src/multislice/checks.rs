@@ -109,6 +109,14 @@ pub fn beam_width(probe: &ProbeSettings, height: f64) -> f64 {
     2.0 * radius + 1.22 * probe.wavelength() / alpha
 }
 
+/// About how many beams the aperture lets through on `points` × `points` cells.
+#[must_use]
+pub fn beam_count(probe: &ProbeSettings, cell: &Grid, points: usize) -> u64 {
+    let radius = probe.semiangle_mrad * RAD_PER_MRAD / probe.wavelength();
+    let [y, x] = cell.extent().map(|side| side * points as f64);
+    (PI * radius * radius * x * y).round() as u64
+}
+
 /// What a simulation asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {

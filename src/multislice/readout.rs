@@ -45,7 +45,11 @@ impl Readout {
     pub(super) fn new(optics: &Optics, grid: &Grid) -> Result<Self> {
         let pixels = || Pixels::new(&optics.detectors, grid, optics.probe.wavelength());
         let elastic = optics.counts_elastic().then(pixels).transpose()?;
-        Ok(Self::from_parts(optics, elastic, optics.focal_probes(grid)?))
+        Ok(Self::from_parts(
+            optics,
+            elastic,
+            optics.focal_probes(grid)?,
+        ))
     }
 
     /// The detectors and probes of the grid `whole`, for waves on a `window` of it.

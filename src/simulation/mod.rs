@@ -5,6 +5,7 @@
 //! on where it was and several machines can share one simulation (`--shard`).
 
 mod assembly;
+mod cost;
 mod crystal;
 mod method;
 mod plan;

@@ -8,6 +8,7 @@ use super::settings::SimulationSettings;
 use super::simulator::Simulator;
 use super::units::Shard;
 use crate::error::Result;
+use crate::multislice::Method;
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::settings::Source;
@@ -112,6 +113,9 @@ fn compute_missing(
     bar.set_position((total - left) as u64);
     bar.reset_eta();
     let mut simulator = Simulator::new(plan)?;
+    if plan.settings.multislice.method == Method::Windowed {
+        reporter.say(window_error(plan)?);
+    }
     for index in wanted {
         let readings = simulator.readings(&units[index])?;
         let rounded: Vec<f32> = readings.iter().map(|&x| x as f32).collect();
@@ -120,4 +124,25 @@ fn compute_missing(
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// How far trial probes on windows are from those on a larger field, in words.
+fn window_error(plan: &Plan) -> Result<String> {
+    let windowed = plan.windowed()?;
+    let error = windowed.error_estimate()?;
+    let of_channels: Vec<String> = error
+        .channels
+        .iter()
+        .map(|error| format!("{:.2} %", 100.0 * error))
+        .collect();
+    let against = if error.full_field {
+        "the full field".to_owned()
+    } else {
+        format!("a window {:.1} Å wide", error.side)
+    };
+    Ok(format!(
+        "windows of {:.1} Å: trial probes differ from {against} by at most {} of the strongest, per channel",
+        windowed.window().extent()[0].min(windowed.window().extent()[1]),
+        of_channels.join(", ")
+    ))
 }

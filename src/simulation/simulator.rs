@@ -8,7 +8,7 @@ use super::method::smaller_side;
 use super::plan::Plan;
 use super::units::Unit;
 use crate::error::Result;
-use crate::multislice::{Bloch, Method, Multislice, Optics, Prism};
+use crate::multislice::{Bloch, Method, Multislice, Optics, Prism, Region, Windowed};
 use crate::neighbours::Point;
 
 /// Keeps what the next unit can use again: units of one phonon configuration share potentials, units of one tilt propagators.
@@ -17,6 +17,10 @@ pub(super) struct Simulator<'a> {
     optics: Optics,
     base: Option<(usize, Arc<Engine>)>,
     tilted: Option<([usize; 2], Engine)>,
+    /// Configuration, first row and column, and the region of the specimen for them.
+    region: Option<([usize; 3], Region)>,
+    /// Configuration, and its atoms behind the windows.
+    windowed: Option<(usize, Arc<Windowed>)>,
 }
 
 /// An engine for all of the specimen.
@@ -66,6 +70,8 @@ impl<'a> Simulator<'a> {
             optics: plan.optics()?,
             base: None,
             tilted: None,
+            region: None,
+            windowed: None,
         })
     }
 
@@ -76,11 +82,16 @@ impl<'a> Simulator<'a> {
     pub(super) fn readings(&mut self, unit: &Unit) -> Result<Array3<f64>> {
         let positions = self.plan.positions(unit);
         let tilt = self.plan.settings.tilts_mrad[unit.tilt];
-        if let Some(field) = &self.plan.tilt_field {
-            let local = |&point: &Point| {
-                let here = field.at(point);
-                (point, [tilt[0] + here[0], tilt[1] + here[1]])
-            };
+        let local = |&point: &Point| {
+            let field = self.plan.tilt_field.as_ref();
+            let here = field.map_or([0.0; 2], |field| field.at(point));
+            (point, [tilt[0] + here[0], tilt[1] + here[1]])
+        };
+        if self.plan.settings.multislice.method == Method::Windowed {
+            let probes: Vec<_> = positions.iter().map(local).collect();
+            return Ok(self.region(unit)?.scan_tilted(&probes));
+        }
+        if self.plan.tilt_field.is_some() {
             let probes: Vec<_> = positions.iter().map(local).collect();
             if let Engine::Multislice(engine) = &*self.base(unit.configuration)? {
                 return Ok(engine.scan_tilted(&probes));
@@ -95,6 +106,35 @@ impl<'a> Simulator<'a> {
         let readings = engine.scan(&positions);
         self.tilted = Some((now, engine));
         Ok(readings)
+    }
+
+    /// The region of the specimen for a unit.
+    fn region(&mut self, unit: &Unit) -> Result<&Region> {
+        let now = [unit.configuration, unit.rows.start, unit.cols.start];
+        let region = match self.region.take().filter(|(of, _)| *of == now) {
+            Some(region) => region,
+            None => {
+                let area = self.plan.area(unit.rows.clone(), unit.cols.clone());
+                (now, self.windowed(unit.configuration)?.region(&area)?)
+            }
+        };
+        Ok(&self.region.insert(region).1)
+    }
+
+    /// The windows on the atoms of a phonon configuration.
+    fn windowed(&mut self, configuration: usize) -> Result<Arc<Windowed>> {
+        if let Some((of, windowed)) = &self.windowed
+            && *of == configuration
+        {
+            return Ok(Arc::clone(windowed));
+        }
+        let mut windowed = self.plan.windowed()?;
+        if configuration > 0 {
+            let specimen = Arc::new(self.plan.potential(configuration)?);
+            windowed = Arc::new(windowed.with_specimen(specimen)?);
+        }
+        self.windowed = Some((configuration, Arc::clone(&windowed)));
+        Ok(windowed)
     }
 
     /// The engine of a phonon configuration, at zero tilt.

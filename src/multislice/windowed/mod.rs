@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use num_complex::Complex;
 
-use super::optics::Optics;
-use super::probe::Probe;
-use super::potential::Potential;
-use super::readout::Readout;
-use super::settings::WindowedSettings;
 use super::full_field::Multislice;
 use super::grid::Grid;
+use super::optics::Optics;
+use super::potential::Potential;
+use super::probe::Probe;
+use super::readout::Readout;
+use super::settings::WindowedSettings;
 use crate::error::{Error, Result};
 use crate::neighbours::Point;
 pub use region::Region;
@@ -105,7 +105,9 @@ impl Windowed {
         let search = Search::new(&specimen, optics, settings, area);
         let (window, border) = match settings.window_angstrom {
             Some(side) => (search.window(side)?, None),
-            None => search.run().map(|(window, border)| (window, Some(border)))?,
+            None => search
+                .run()
+                .map(|(window, border)| (window, Some(border)))?,
         };
         let readout = Arc::new(read_on(optics, specimen.grid(), &window)?);
         let windowed = Self {
@@ -164,7 +166,9 @@ impl Windowed {
     pub fn cut_off(&self) -> f64 {
         let norm = |probe: &Probe| probe.spectrum().iter().map(Complex::norm_sqr).sum::<f64>();
         let probes = self.readout.probes().iter();
-        probes.map(|(weight, probe)| weight * (1.0 - norm(probe))).sum()
+        probes
+            .map(|(weight, probe)| weight * (1.0 - norm(probe)))
+            .sum()
     }
 
     /// The region for the probes of a rectangle.
@@ -338,7 +342,12 @@ fn bytes_of_pixel(optics: &Optics) -> u64 {
 fn too_little_memory(bytes: u64, allowed_gib: f64, side: f64) -> Error {
     Error::unmeasurable(
         "windowed",
-        format!("a window {side:.1} Å wide, whose region takes {:.2} GiB for one probe", bytes as f64 / GIB),
-        format!("at most {allowed_gib} GiB: raise multislice.windowed.memory_gib or border_intensity, or use coarser pixels"),
+        format!(
+            "a window {side:.1} Å wide, whose region takes {:.2} GiB for one probe",
+            bytes as f64 / GIB
+        ),
+        format!(
+            "at most {allowed_gib} GiB: raise multislice.windowed.memory_gib or border_intensity, or use coarser pixels"
+        ),
     )
 }

@@ -293,14 +293,25 @@ mod tests {
             .collect();
         let worst = errors.iter().copied().fold(0.0, f64::max);
         let mean = errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64;
-        assert!(worst < 1e-2 && mean.sqrt() < 3e-4, "{worst:e} {:e}", mean.sqrt());
+        assert!(
+            worst < 1e-2 && mean.sqrt() < 3e-4,
+            "{worst:e} {:e}",
+            mean.sqrt()
+        );
     }
 
     /// A specimen as long as a tile is a tile.
     #[test]
     fn a_small_specimen_is_whole() {
         let tiling = Tiling::new(420, 0.1);
-        assert_eq!(tiling.span(0), Span { first: 0, count: 420, whole: true });
+        assert_eq!(
+            tiling.span(0),
+            Span {
+                first: 0,
+                count: 420,
+                whole: true
+            }
+        );
         assert_eq!(tiling.pieces(span(0, 420)).len(), 1);
         assert_eq!(tiling.pieces(span(-100, 420)).len(), 2);
     }

@@ -114,7 +114,9 @@ impl<'a> Search<'a> {
         let [height, width] = window.grid.extent();
         Error::unmeasurable(
             "windowed: intensity at the border of the window",
-            format!("{border:.2e} in a window as wide as the specimen, {width:.1} x {height:.1} Å (x, y)"),
+            format!(
+                "{border:.2e} in a window as wide as the specimen, {width:.1} x {height:.1} Å (x, y)"
+            ),
             format!(
                 "at most multislice.windowed.border_intensity = {:e}: raise it, repeat the specimen, or use method = \"multislice\", the full field",
                 self.settings.border_intensity

@@ -102,22 +102,43 @@ fn print_everything() {
     println!("full made {:?}", t.elapsed());
     let positions = raster([8.3, 8.1], 0.66, 6);
     for side in [10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 1e3] {
-        let windowed =
-            Windowed::new(Arc::clone(&specimen), &optics, &settings(Some(side), 0.01), &around)
-                .unwrap();
+        let windowed = Windowed::new(
+            Arc::clone(&specimen),
+            &optics,
+            &settings(Some(side), 0.01),
+            &around,
+        )
+        .unwrap();
         let region = windowed.region(&around).unwrap();
         for tilt in TILTS {
             let expected = full.with_tilt(tilt).scan(&positions);
             let found = region.scan(&positions, tilt);
             let e = errors(&found, &expected);
-            println!("{side} {:?} {tilt:?} {}", windowed.window().shape(), e.iter().map(|e| format!("{:.3}%", 100.0 * e)).collect::<Vec<_>>().join(" "));
+            println!(
+                "{side} {:?} {tilt:?} {}",
+                windowed.window().shape(),
+                e.iter()
+                    .map(|e| format!("{:.3}%", 100.0 * e))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            );
         }
         println!("   estimate {:?}", windowed.error_estimate().unwrap());
     }
     for bound in [0.05, 0.02, 0.01, 0.007, 0.001] {
         let t = std::time::Instant::now();
-        match Windowed::new(Arc::clone(&specimen), &optics, &settings(None, bound), &around) {
-            Ok(w) => println!("bound {bound}: {:?} border {:?} {:?}", w.window().extent(), w.border_intensity(), t.elapsed()),
+        match Windowed::new(
+            Arc::clone(&specimen),
+            &optics,
+            &settings(None, bound),
+            &around,
+        ) {
+            Ok(w) => println!(
+                "bound {bound}: {:?} border {:?} {:?}",
+                w.window().extent(),
+                w.border_intensity(),
+                t.elapsed()
+            ),
             Err(e) => println!("bound {bound}: {e} {:?}", t.elapsed()),
         }
     }
@@ -125,13 +146,25 @@ fn print_everything() {
     for precision in [Precision::F64] {
         let optics = microscope(precision, &[6, 12]);
         for side in [12.0, 16.0] {
-            let windowed = Windowed::new(Arc::clone(&specimen), &optics, &settings(Some(side), 0.01), &around).unwrap();
+            let windowed = Windowed::new(
+                Arc::clone(&specimen),
+                &optics,
+                &settings(Some(side), 0.01),
+                &around,
+            )
+            .unwrap();
             let whole = windowed.region(&area([0.0; 2], [23.0; 2])).unwrap();
             let small = |p: [f64; 2]| -> Region { windowed.region(&area(p, p)).unwrap() };
             for p in [[8.3, 8.1], [1.0, 22.0], [11.0, 10.2]] {
                 let a = whole.scan(&[p], TILTS[1]);
                 let b = small(p).scan(&[p], TILTS[1]);
-                println!("cut {side} {p:?} {:?}", errors(&b, &a).iter().map(|e| format!("{e:.1e}")).collect::<Vec<_>>());
+                println!(
+                    "cut {side} {p:?} {:?}",
+                    errors(&b, &a)
+                        .iter()
+                        .map(|e| format!("{e:.1e}"))
+                        .collect::<Vec<_>>()
+                );
                 let q = [p[0] + 6.0 * A, p[1] - 6.0 * A];
                 let c = small(q).scan(&[q], TILTS[1]);
                 println!("   wrapped {:.1e}", worst(&c, &b));
