@@ -191,8 +191,8 @@ impl Model {
             let residual = value - peak - self.background;
             sums.misfit += residual * residual;
             accumulate(&mut sums.hessian, &slope, 1.0);
-            for i in 0..FREE {
-                sums.gradient[i] += residual * slope[i];
+            for (sum, slope) in sums.gradient.iter_mut().zip(slope) {
+                *sum += residual * slope;
             }
         }
         sums

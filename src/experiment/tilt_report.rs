@@ -7,14 +7,20 @@ use super::bench::Bench;
 use super::tilt_figures::{Cut, sublattices, tilt_thickness, trends};
 use super::tilt_measurement::{Measured, Shifts};
 use super::tilt_sensitivity::{Fit, Tilt, TiltSensitivity};
+use crate::crystal::Truth;
 use crate::error::Result;
 use crate::figure::report::{Report, Section, Table};
+use crate::neighbours::Point;
+use crate::simulation::Plan;
 use crate::storage::tables::{field, write_table};
 
 pub(super) use super::tilt_figures::bias_law;
 
 /// Thicknesses that are the same [nm].
 const SAME_THICKNESS_NM: f64 = 0.05;
+
+/// How far before the rim of the scanned period a column is still taken to lie on it [Å]; the rim at the other end moves along.
+const RIM: f64 = 1e-6;
 
 /// One line of the table.
 #[derive(Debug, Clone)]
@@ -70,7 +76,8 @@ pub(super) fn measure(section: &TiltSensitivity, prefix: &str, bench: &Bench) ->
     let untilted = tilts.iter().position(|tilt| tilt.magnitude == 0.0);
     let mut rows = Vec::new();
     for (name, settings) in section.simulations(bench.seed, &bench.simulation, prefix) {
-        let (_, file) = bench.images(&name, &settings)?;
+        let (plan, file) = bench.images(&name, &settings)?;
+        let truth = truth_of_period(&plan);
         let stack = &file.detectors[0].data;
         let depths = file.thicknesses_nm.len();
         let bar = bench
@@ -80,7 +87,7 @@ pub(super) fn measure(section: &TiltSensitivity, prefix: &str, bench: &Bench) ->
             .into_par_iter()
             .map(|frame| {
                 let ideal = stack.slice(s![frame / depths, frame % depths, .., ..]);
-                let measured = section.measure(ideal, file.sampling, &file.truth)?;
+                let measured = section.measure(ideal, file.sampling, &truth)?;
                 bar.inc(1);
                 Ok(measured)
             })
@@ -104,6 +111,19 @@ pub(super) fn measure(section: &TiltSensitivity, prefix: &str, bench: &Bench) ->
         }
     }
     Ok(rows)
+}
+
+/// The truth of the scanned period, in coordinates of its image. A column on the rim counts once, whatever rounding makes of
+/// the rim.
+fn truth_of_period(plan: &Plan) -> Truth {
+    let [x, y, _] = plan.structure.cell;
+    let before = |point: Point| point.map(|coordinate| coordinate - RIM);
+    let (start, end) = (before(plan.raster.start), before(plan.raster.end()));
+    let mut truth = plan.truth.in_field(start, end, [x, y]);
+    for column in truth.a_columns.iter_mut().chain(&mut truth.b_columns) {
+        *column = before(*column);
+    }
+    truth
 }
 
 /// Measures, writes the table and figures, and tells.

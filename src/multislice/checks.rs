@@ -48,14 +48,14 @@ pub fn check_detector(
 
 /// Checks that the probe fits into the cell, which is periodic: what leaves on one side comes back on the other.
 ///
-/// Two widths must fit. In focus, the part of an Airy pattern beyond half the smaller side L of the cell is about
-/// 2/(πv), v = παL/λ (Born & Wolf, *Principles of Optics*, sec. 8.5.2); it may be 3 %. Away from focus, the rays
-/// of the aperture, displaced by ∇χ + αz, must stay inside at every depth z down to `height` [Å]. Channelling
-/// keeps a real probe narrower, so this is the safe side.
+/// Two widths must fit where the probe enters. In focus, the part of an Airy pattern beyond half the smaller side L of the
+/// cell is about 2/(πv), v = παL/λ (Born & Wolf, *Principles of Optics*, sec. 8.5.2); it may be 3 %. Away from focus, the rays
+/// of the aperture, displaced by ∇χ, must stay inside. Deeper in the specimen rays spread more ([`probe_room`] tells how
+/// far), but channelling keeps a probe narrower: that is worth a warning, not an error.
 ///
 /// # Errors
 /// It does not fit, or the grid does not carry the aperture.
-pub fn check_probe(source: &Source, probe: &ProbeSettings, grid: &Grid, height: f64) -> Result<()> {
+pub fn check_probe(source: &Source, probe: &ProbeSettings, grid: &Grid) -> Result<()> {
     const KEY: &str = "probe.semiangle_mrad";
     let limit = Detector::limit_mrad(grid, probe.wavelength());
     if probe.semiangle_mrad >= limit {
@@ -64,20 +64,7 @@ pub fn check_probe(source: &Source, probe: &ProbeSettings, grid: &Grid, height: 
     }
     let [y, x] = grid.extent();
     let side = y.min(x);
-    let alpha = probe.semiangle_mrad * RAD_PER_MRAD;
-    let in_focus = 2.0 * probe.wavelength() / (PI * PI * MAX_OUTSIDE * alpha);
-    let spread = beam_width(probe, height);
-    let (needed, why) = if spread > in_focus {
-        (
-            spread,
-            "its rays spread that far between the entrance and the exit face",
-        )
-    } else {
-        (
-            in_focus,
-            "with less, over 3 % of the focused probe lies in its own periodic images",
-        )
-    };
+    let (needed, why) = probe_room(probe, 0.0);
     if side >= needed {
         return Ok(());
     }
@@ -86,6 +73,21 @@ pub fn check_probe(source: &Source, probe: &ProbeSettings, grid: &Grid, height: 
         format!("{} mrad in a cell {side:.2} Å wide", probe.semiangle_mrad),
         format!("a cell at least {needed:.2} Å wide for this probe: {why}; repeat the specimen, or use a smaller semiangle or defocus"),
     ))
+}
+
+/// The width that a probe needs down to the depth `height` [Å], in focus and for rays displaced by ∇χ + αz [Å], and why so much.
+#[must_use]
+pub fn probe_room(probe: &ProbeSettings, height: f64) -> (f64, &'static str) {
+    let alpha = probe.semiangle_mrad * RAD_PER_MRAD;
+    let in_focus = 2.0 * probe.wavelength() / (PI * PI * MAX_OUTSIDE * alpha);
+    let spread = beam_width(probe, height);
+    if spread > in_focus {
+        let why = "its rays spread that far";
+        (spread, why)
+    } else {
+        let why = "with less, over 3 % of the focused probe lies in its own periodic images";
+        (in_focus, why)
+    }
 }
 
 /// Greatest width of the beam between the entrance face and `height` [Å]: rays of the aperture and the Airy disk [Å].
@@ -105,6 +107,14 @@ pub fn beam_width(probe: &ProbeSettings, height: f64) -> f64 {
         }
     }
     2.0 * radius + 1.22 * probe.wavelength() / alpha
+}
+
+/// About how many beams the aperture lets through on `points` × `points` cells.
+#[must_use]
+pub fn beam_count(probe: &ProbeSettings, cell: &Grid, points: usize) -> u64 {
+    let radius = probe.semiangle_mrad * RAD_PER_MRAD / probe.wavelength();
+    let [y, x] = cell.extent().map(|side| side * points as f64);
+    (PI * radius * radius * x * y).round() as u64
 }
 
 /// What a simulation asks for.
@@ -170,10 +180,10 @@ mod tests {
         }
     }
 
-    fn fits(side: f64, probe: &ProbeSettings, height: f64) -> bool {
+    fn fits(side: f64, probe: &ProbeSettings) -> bool {
         let grid = Grid::with_sampling([side, side], 0.08).unwrap();
         let source = Source::from_text("sim.toml", "[probe]\nsemiangle_mrad = 30\n");
-        match check_probe(&source, probe, &grid, height) {
+        match check_probe(&source, probe, &grid) {
             Ok(()) => true,
             Err(error) => {
                 let message = error.to_string();
@@ -188,13 +198,14 @@ mod tests {
 
     #[test]
     fn a_probe_must_fit_into_the_periodic_cell() {
-        assert!(fits(15.86, &probe(30.0, 0.0), 198.25));
-        assert!(!fits(3.96, &probe(30.0, 0.0), 4.0), "one unit cell");
-        assert!(fits(7.93, &probe(30.0, 0.0), 100.0));
-        assert!(!fits(7.93, &probe(30.0, 0.0), 198.25), "spreads to 13 Å");
-        assert!(fits(7.93, &probe(30.0, 99.0), 198.25), "focused half way");
-        assert!(!fits(15.86, &probe(30.0, -300.0), 10.0), "far out of focus");
-        assert!(!fits(15.86, &probe(120.0, 0.0), 10.0), "beyond the band");
+        assert!(fits(15.86, &probe(30.0, 0.0)));
+        assert!(!fits(3.96, &probe(30.0, 0.0)), "one unit cell");
+        assert!(fits(7.93, &probe(30.0, 0.0)));
+        assert!(!fits(15.86, &probe(30.0, -300.0)), "far out of focus");
+        assert!(!fits(15.86, &probe(120.0, 0.0)), "beyond the band");
+        let room = |defocus, depth| probe_room(&probe(30.0, defocus), depth).0;
+        assert!((12.0..14.0).contains(&room(0.0, 198.25)), "spreads to 13 Å");
+        assert!(room(99.0, 198.25) < 7.93, "focused half way");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! A wave may be smaller than the specimen: then it sees the part of the transmission functions where its window lies. It may
 //! be a Bloch wave exp(2πi q·r) u(r): then u, periodic over the grid, is what is propagated.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use num_complex::Complex;
@@ -222,7 +223,7 @@ impl<T: Real> Engine<T> {
     }
 
     /// Sends the wave in `work`, as large as the specimen and at the engine's tilt, through the slices `passed`.
-    pub(super) fn advance(&self, passed: std::ops::Range<usize>, work: &mut Workspace<T>) {
+    pub(super) fn advance(&self, passed: Range<usize>, work: &mut Workspace<T>) {
         for slice in self.slices.first(passed.end).skip(passed.start) {
             self.transmit(slice, [0; 2], work, |_, _| {});
             self.propagate(&self.propagator, work, |_, _| {});

@@ -21,8 +21,8 @@ pub(super) trait Real: FftNum + Default {
     fn widen(self) -> f64;
     /// Distance from 1 to the next number.
     fn epsilon() -> Self;
-    /// `self · b + c`, rounded once.
-    fn fused(self, b: Self, c: Self) -> Self;
+    /// `self · factor + sum`, rounded once.
+    fn fused(self, factor: Self, sum: Self) -> Self;
 }
 
 impl Real for f32 {
@@ -36,8 +36,8 @@ impl Real for f32 {
         Self::EPSILON
     }
     #[inline(always)]
-    fn fused(self, b: Self, c: Self) -> Self {
-        self.mul_add(b, c)
+    fn fused(self, factor: Self, sum: Self) -> Self {
+        self.mul_add(factor, sum)
     }
 }
 
@@ -52,8 +52,8 @@ impl Real for f64 {
         Self::EPSILON
     }
     #[inline(always)]
-    fn fused(self, b: Self, c: Self) -> Self {
-        self.mul_add(b, c)
+    fn fused(self, factor: Self, sum: Self) -> Self {
+        self.mul_add(factor, sum)
     }
 }
 

@@ -27,12 +27,35 @@ pub enum Method {
     Auto,
 }
 
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Multislice => "multislice",
+            Self::Bloch => "bloch",
+            Self::Windowed => "windowed",
+            Self::Prism => "prism",
+            Self::Auto => "auto",
+        })
+    }
+}
+
 /// `[multislice.bloch]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlochSettings {
     /// N: the image is exactly that of N × N cells side by side, in which the probe stands alone.
-    pub points: usize,
+    pub points: Option<usize>,
+    /// In place of N: the least side of the N × N cells [Å].
+    pub field_angstrom: Option<f64>,
+}
+
+impl BlochSettings {
+    /// N for cells whose smaller side is `side` [Å].
+    #[must_use]
+    pub fn points(&self, side: f64) -> usize {
+        let fill = |field: f64| (field / side * (1.0 - 1e-6)).ceil().max(1.0) as usize;
+        self.points.or(self.field_angstrom.map(fill)).unwrap_or(1)
+    }
 }
 
 /// `[multislice.windowed]`.
@@ -241,10 +264,22 @@ impl MultisliceSettings {
                 "a section [multislice.prism] with interpolation = f: 1 is exact, 2 to 4 are quick";
             return Err(source.wrong("multislice.prism", "nothing", allowed));
         }
-        if let Some(BlochSettings { points }) = self.bloch
-            && !(1..=64).contains(&points)
-        {
-            return Err(source.wrong("multislice.bloch.points", points, "1 to 64"));
+        if let Some(bloch) = &self.bloch {
+            match (bloch.points, bloch.field_angstrom) {
+                (Some(points), None) if (1..=64).contains(&points) => {}
+                (Some(points), None) => {
+                    return Err(source.wrong("multislice.bloch.points", points, "1 to 64"));
+                }
+                (None, Some(field)) => {
+                    let key = "multislice.bloch.field_angstrom";
+                    source.in_range(key, field, 1.0..=1000.0, "Å", "3 nm is 30 Å")?;
+                }
+                (points, field) => {
+                    let got = format!("points = {points:?}, field_angstrom = {field:?}");
+                    let allowed = "exactly one of points and field_angstrom";
+                    return Err(source.wrong("multislice.bloch", got, allowed));
+                }
+            }
         }
         if let Some(prism) = &self.prism {
             if !(1..=16).contains(&prism.interpolation) {

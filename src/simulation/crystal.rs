@@ -34,7 +34,9 @@ impl Crystal {
         let mut inputs = Vec::new();
         let mut external = External::default();
         let mut notes = Vec::new();
-        if let Some(file) = settings.phonons.as_ref().and_then(|p| p.snapshots.as_ref()) {
+        // A section that says both is refused later, without a look at the file.
+        let given = settings.phonons.iter().filter(|p| p.rms_angstrom.is_none());
+        if let Some(file) = given.filter_map(|p| p.snapshots.as_ref()).next() {
             let path = source.find(&file.file);
             let positions = read_snapshots(&path, &file.path)?.into_dyn();
             external.snapshots = Some(Snapshots::new(file, &path, positions)?);

@@ -5,7 +5,9 @@
 //! on where it was and several machines can share one simulation (`--shard`).
 
 mod assembly;
+mod cost;
 mod crystal;
+mod method;
 mod plan;
 mod run;
 mod scan;

@@ -1,9 +1,11 @@
 //! What a simulation will do, resolved and checked before anything is computed.
 
+use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::crystal::Crystal;
+use super::method;
 use super::scan::{Raster, wave_grid};
 use super::settings::SimulationSettings;
 use super::units::{Unit, block_of, cut};
@@ -11,33 +13,27 @@ use crate::crystal::snapshots::Snapshots;
 use crate::crystal::tilt_field::TiltField;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
-use crate::multislice::checks::{Sizes, Work, check_detector, check_probe, expected_work};
+use crate::multislice::checks::{check_detector, probe_room};
 use crate::multislice::{
-    Detector, Grid, Method, Multislice, Optics, Potential, ThermalDiffuse, slice_count,
+    Detector, Grid, Method, Optics, Potential, ScanArea, ThermalDiffuse, Windowed, slice_count,
 };
 use crate::neighbours::Point;
 use crate::progress::Reporter;
 use crate::provenance::InputHash;
 use crate::settings::Source;
+use crate::units::{ANGSTROM_PER_NM, RAD_PER_MRAD};
 
-/// Slices of the trial that a time estimate is made from.
-const SLICES_OF_A_TRIAL: usize = 8;
-
-/// Memory that is free for a program [bytes], where the system tells.
-fn free_memory() -> Option<f64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kib * 1024.0)
-}
+/// Pixels of transmission functions above this make columns depend on where they lie between them, by more than about a
+/// per cent for a light column [Å].
+const COARSE: f64 = 0.04;
 
 /// A resolved simulation.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
-    /// The settings it came from.
+    /// The settings it came from, `auto` replaced by a method.
     pub settings: SimulationSettings,
+    /// Why this method, if it was to be found.
+    pub reason: Option<String>,
     /// The atoms.
     pub structure: Structure,
     /// The truth about the columns over one period of the specimen.
@@ -48,6 +44,10 @@ pub struct Plan {
     pub raster: Raster,
     /// Slices after which the detectors are read.
     pub exit_slices: Vec<usize>,
+    /// Smaller side of the periodic field that a probe has for itself [Å].
+    probe_side: f64,
+    /// The window of the method of this name, once it was searched.
+    window: OnceLock<Arc<Windowed>>,
     /// Local tilts, added to each of the tilts.
     pub tilt_field: Option<TiltField>,
     /// Phonon configurations that were given.
@@ -69,7 +69,9 @@ impl Plan {
         let structure = &crystal.structure;
         let [x, y, height] = structure.cell;
         let grid = wave_grid(&settings.grid, [x, y], source)?;
-        check_probe(source, &settings.probe, &grid, height)?;
+        let (settings, reason) = method::resolve(settings, structure.cell);
+        method::check(&settings, source, &grid)?;
+        let field = method::probe_field(&settings, source, &grid)?;
         for (name, detector) in &settings.detectors {
             // What is scattered diffusely into a detector is known for any angle.
             if settings.counts_elastic() {
@@ -84,9 +86,12 @@ impl Plan {
             thermal.validate(&source.under("thermal_diffuse"), &structure.numbers)?;
         }
         Ok(Self {
-            settings: settings.clone(),
             exit_slices: settings.multislice.exit_slices(source, height)?,
             raster: Raster::new(&settings.scan, [x, y], source)?,
+            window: OnceLock::new(),
+            probe_side: method::smaller_side(&field),
+            settings,
+            reason,
             structure: crystal.structure,
             truth: crystal.truth,
             tilt_field: crystal.tilt_field,
@@ -100,14 +105,25 @@ impl Plan {
     /// The units of work, in order.
     #[must_use]
     pub fn units(&self) -> Vec<Unit> {
-        let method = self.settings.multislice.method;
+        let regions_first = self.settings.multislice.method == Method::Windowed;
+        let tilts = self.settings.tilts_mrad.len();
         cut(
             &self.raster,
-            block_of(method, &self.raster),
+            self.block(),
             self.configurations(),
-            self.settings.tilts_mrad.len(),
-            method == Method::Windowed,
+            tilts,
+            regions_first,
         )
+    }
+
+    /// How the raster is cut into units, `(rows, cols)`.
+    pub(super) fn block(&self) -> (usize, usize) {
+        block_of(self.settings.multislice.method, &self.raster)
+    }
+
+    /// Smaller side of the periodic field that a probe has for itself [Å].
+    pub(super) fn probe_side(&self) -> f64 {
+        self.probe_side
     }
 
     /// Number of phonon configurations; 1 for a lattice at rest.
@@ -184,6 +200,57 @@ impl Plan {
         })
     }
 
+    /// The windows of the method of this name, searched when they are first asked for.
+    ///
+    /// # Errors
+    /// The window cannot reach its bound; as [`Plan::optics`] and [`Plan::potential`].
+    pub fn windowed(&self) -> Result<Arc<Windowed>> {
+        if let Some(found) = self.window.get() {
+            return Ok(Arc::clone(found));
+        }
+        let settings = self.settings.multislice.windowed.clone();
+        let found = Arc::new(Windowed::new(
+            Arc::new(self.potential(0)?),
+            &self.optics()?,
+            &settings.unwrap_or_default(),
+            &self.area(0..self.raster.points[1], 0..self.raster.points[0]),
+        )?);
+        Ok(Arc::clone(self.window.get_or_init(|| found)))
+    }
+
+    /// A rectangle of the raster, with all tilts that its probes may meet.
+    #[must_use]
+    pub fn area(&self, rows: Range<usize>, cols: Range<usize>) -> ScanArea {
+        let width = self.raster.points[0];
+        let corner = |row: usize, col: usize| self.raster.position(row * width + col);
+        let tilts = &self.settings.tilts_mrad;
+        let tilts_mrad = match &self.tilt_field {
+            None => tilts.clone(),
+            Some(field) => {
+                // Anywhere in the raster, so that all areas have the same windows.
+                let all = (0..self.raster.len()).map(|index| field.at(self.raster.position(index)));
+                let mut range = [[f64::INFINITY; 2], [f64::NEG_INFINITY; 2]];
+                for local in all {
+                    for axis in 0..2 {
+                        range[0][axis] = range[0][axis].min(local[axis]);
+                        range[1][axis] = range[1][axis].max(local[axis]);
+                    }
+                }
+                let sum =
+                    |tilt: &[f64; 2], local: [f64; 2]| [tilt[0] + local[0], tilt[1] + local[1]];
+                tilts
+                    .iter()
+                    .flat_map(|tilt| range.map(|local| sum(tilt, local)))
+                    .collect()
+            }
+        };
+        ScanArea {
+            low: corner(rows.start, cols.start),
+            high: corner(rows.end - 1, cols.end - 1),
+            tilts_mrad,
+        }
+    }
+
     /// Number of channels of all detectors.
     #[must_use]
     pub fn channel_count(&self) -> usize {
@@ -208,7 +275,7 @@ impl Plan {
             height / slice_count(height, self.settings.multislice.slice_thickness_angstrom) as f64;
         self.exit_slices
             .iter()
-            .map(|&slices| slices as f64 * thickness / crate::units::ANGSTROM_PER_NM)
+            .map(|&slices| slices as f64 * thickness / ANGSTROM_PER_NM)
             .collect()
     }
 
@@ -257,6 +324,14 @@ impl Plan {
                 "probes",
                 format!("{px} × {py}, {sx:.4} × {sy:.4} Å apart (x × y)"),
             ),
+            (
+                "method",
+                match (&self.reason, self.settings.multislice.method) {
+                    (Some(reason), method) => format!("{method}: {reason}"),
+                    (None, method) => method.to_string(),
+                },
+            ),
+            ("window", self.window_in_words()?),
             ("tilts", self.settings.tilts_mrad.len().to_string()),
             (
                 "phonons",
@@ -279,83 +354,75 @@ impl Plan {
         Ok(lines.collect::<Vec<_>>().join("\n"))
     }
 
-    /// Wave-slices and memory.
-    ///
-    /// # Errors
-    /// As [`Plan::potential`].
-    pub fn work(&self) -> Result<Work> {
-        let sizes = Sizes {
-            shape: self.grid.shape(),
-            slices: self.exit_slices.last().copied().unwrap_or(0),
-            unique_slices: self.potential(0)?.unique_slices(),
-            probes: self.raster.len(),
-            tilts: self.settings.tilts_mrad.len() * self.configurations(),
-            threads: rayon::current_num_threads(),
-            oversampling: self.settings.multislice.oversampling,
-        };
-        Ok(expected_work(sizes, self.settings.multislice.precision))
-    }
-
-    /// Refuses work that this machine's memory cannot hold.
-    ///
-    /// # Errors
-    /// What it needs and what is free.
-    pub fn check_memory(&self, source: &Source) -> Result<()> {
-        let Some(free) = free_memory() else {
-            return Ok(());
-        };
-        let multislice = &self.settings.multislice;
-        let (rows, cols) = self.grid.shape();
-        // The scattering factors of three elements on the fine grid come first; only then is the rest worth counting.
-        let fine = (rows * cols * multislice.oversampling.pow(2)) as f64 * 8.0 * 3.0;
-        let needed = if fine > free {
-            fine
-        } else {
-            self.work()?.bytes as f64
-        };
-        if needed <= free {
-            return Ok(());
+    /// The window in words; nothing for other methods.
+    fn window_in_words(&self) -> Result<String> {
+        if self.settings.multislice.method != Method::Windowed {
+            return Ok(String::new());
         }
-        let gib = f64::from(1u32 << 30);
-        let got = format!(
-            "a {cols} × {rows} px wave that needs {:.1} GiB with its potentials",
-            needed / gib
+        let windowed = self.windowed()?;
+        let [height, width] = windowed.window().extent();
+        let (rows, cols) = windowed.window().shape();
+        let border = windowed.border_intensity().map_or_else(
+            || "fixed".to_owned(),
+            |border| format!("{border:.1e} of the beam in its outer tenth"),
         );
-        let allowed = format!(
-            "what fits into the {:.1} GiB free here: a coarser grid, a smaller specimen, less oversampling",
-            free / gib
-        );
-        Err(source.wrong("grid", got, allowed))
+        Ok(format!(
+            "{width:.1} × {height:.1} Å, {cols} × {rows} px (x × y), {border}"
+        ))
     }
 
-    /// Seconds that the whole work will take on this machine, from a few waves sent through a few slices.
-    ///
-    /// # Errors
-    /// As [`Plan::potential`].
-    pub fn estimate_seconds(&self) -> Result<f64> {
-        let slices = self
-            .exit_slices
-            .last()
-            .copied()
-            .unwrap_or(1)
-            .min(SLICES_OF_A_TRIAL);
-        let optics = Optics {
-            exit_slices: vec![slices],
-            ..self.optics()?
-        };
-        let engine = Multislice::new(&self.potential(0)?, &optics)?;
-        let waves = 2 * rayon::current_num_threads();
-        let positions = vec![self.raster.start; waves];
-        // The first pass touches the memory, the second is timed.
-        let _ = engine.scan(&positions);
-        let start = std::time::Instant::now();
-        let _ = engine.scan(&positions);
-        let each = start.elapsed().as_secs_f64() / (waves * slices) as f64;
-        Ok(each * self.work()?.wave_slices as f64)
-    }
-
-    /// Says what may surprise: detectors that touch the taper of the band limit.
+    /// Says what may surprise: a probe that spreads beyond its field, detectors that touch the taper of the band limit,
+    /// columns that look different between the pixels.
     pub fn warn(&self, reporter: &Reporter) {
+        let multislice = &self.settings.multislice;
+        let depth = self.thicknesses_nm().last().copied().unwrap_or(0.0);
+        let (room, why) = probe_room(&self.settings.probe, depth * ANGSTROM_PER_NM);
+        if room > self.probe_side && multislice.method != Method::Windowed {
+            reporter.say(format!(
+                "warning: the probe has {:.1} Å for itself and may need {room:.1} Å at {depth:.1} nm: {why}; beyond that it \
+                 meets its own periodic images (channelling keeps it narrower)",
+                self.probe_side
+            ));
+        }
+        let [dy, dx] = self.grid.sampling();
+        let fine = dy.max(dx) / multislice.oversampling as f64;
+        if multislice.oversampling == 1 && fine > COARSE && self.settings.thermal_diffuse.is_none()
+        {
+            reporter.say(format!(
+                "warning: transmission functions are made on pixels of {fine:.3} Å: the dark-field signal of a column depends \
+                 on where it lies between them, by per cents; multislice.oversampling = {} would cure most of it (1 is what \
+                 other programs do)",
+                (dy.max(dx) / COARSE).ceil()
+            ));
+        }
+        if self.configurations() > 1 && multislice.method == Method::Bloch {
+            reporter.say(
+                "warning: with method bloch the displacements of a phonon configuration repeat with the cell; \
+                 [thermal_diffuse] has no such order",
+            );
+        }
+        if multislice.method == Method::Prism
+            && multislice
+                .prism
+                .as_ref()
+                .is_some_and(|prism| prism.interpolation > 1)
+            && self.settings.counts_elastic()
+        {
+            for (name, detector) in &self.settings.detectors {
+                let reach = depth * ANGSTROM_PER_NM * (detector.outer_mrad() * RAD_PER_MRAD).tan();
+                if reach > 0.5 * self.probe_side {
+                    reporter.say(format!(
+                        "warning: what is scattered to the outer angle of detector {name} travels {reach:.1} Å and leaves the \
+                         window of PRISM, {:.1} Å wide: it comes back on the other side; less interpolation, or a wider specimen, \
+                         cures this",
+                        self.probe_side
+                    ));
+                }
+            }
+        }
+        if !self.settings.counts_elastic() {
+            return;
+        }
         let wavelength = self.settings.probe.wavelength();
         let limit = Detector::limit_mrad(&self.grid, wavelength);
         for (name, detector) in &self.settings.detectors {

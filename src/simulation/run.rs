@@ -8,6 +8,7 @@ use super::settings::SimulationSettings;
 use super::simulator::Simulator;
 use super::units::Shard;
 use crate::error::Result;
+use crate::multislice::Method;
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::settings::Source;
@@ -48,10 +49,17 @@ pub fn simulate(
     refuse_inputs(output, &[&[source.path()], inputs.as_slice()].concat())?;
     plan.check_memory(source)?;
     plan.warn(reporter);
+    if let Some(reason) = &plan.reason {
+        let method = plan.settings.multislice.method;
+        reporter.say(format!("method {method}: {reason}"));
+    }
+    for note in &plan.notes {
+        reporter.say(note);
+    }
     reporter.detail(plan.describe()?);
     let mut provenance = Provenance::start(
         "simulate",
-        toml::to_string(settings).unwrap_or_default(),
+        toml::to_string(&plan.settings).unwrap_or_default(),
         Some(settings.seed),
     );
     for input in &plan.inputs {
@@ -104,7 +112,10 @@ fn compute_missing(
     let bar = reporter.bar("probes", total as u64);
     bar.set_position((total - left) as u64);
     bar.reset_eta();
-    let mut simulator = Simulator::new(plan);
+    let mut simulator = Simulator::new(plan)?;
+    if plan.settings.multislice.method == Method::Windowed {
+        reporter.say(window_error(plan)?);
+    }
     for index in wanted {
         let readings = simulator.readings(&units[index])?;
         let rounded: Vec<f32> = readings.iter().map(|&x| x as f32).collect();
@@ -113,4 +124,25 @@ fn compute_missing(
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// How far trial probes on windows are from those on a larger field, in words.
+fn window_error(plan: &Plan) -> Result<String> {
+    let windowed = plan.windowed()?;
+    let error = windowed.error_estimate()?;
+    let of_channels: Vec<String> = error
+        .channels
+        .iter()
+        .map(|error| format!("{:.2} %", 100.0 * error))
+        .collect();
+    let against = if error.full_field {
+        "the full field".to_owned()
+    } else {
+        format!("a window {:.1} Å wide", error.side)
+    };
+    Ok(format!(
+        "windows of {:.1} Å: trial probes differ from {against} by at most {} of the strongest, per channel",
+        windowed.window().extent()[0].min(windowed.window().extent()[1]),
+        of_channels.join(", ")
+    ))
 }

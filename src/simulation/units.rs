@@ -9,6 +9,9 @@ use crate::multislice::Method;
 /// cores busy.
 const PROBES_PER_UNIT: usize = 512;
 
+/// Rows and columns of the raster in a region of the specimen.
+const SIDE_OF_A_REGION: usize = 64;
+
 /// Part `index` of `count`, counting from 1: `--shard 2/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
@@ -84,6 +87,10 @@ pub(super) fn block_of(method: Method, raster: &Raster) -> (usize, usize) {
     match method {
         // The whole image comes at once from its Fourier coefficients.
         Method::Bloch => (rows, cols),
+        // A region holds the block and a window around it: a square shares most.
+        Method::Windowed => (SIDE_OF_A_REGION, SIDE_OF_A_REGION),
+        // The scattering matrix may have to be made again for every unit.
+        Method::Prism => (rows, cols),
         _ => {
             let width = cols.min(PROBES_PER_UNIT);
             (PROBES_PER_UNIT.div_ceil(width), width)

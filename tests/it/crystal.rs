@@ -215,7 +215,9 @@ fn edge_on_walls_project_to_tanh() {
     // (angle, normal, the components of p that flip, distance of a point from the first wall at 11 Å, period along the normal)
     let edge = 16.0 * a;
     let root = std::f64::consts::SQRT_2;
-    let cases: [(u32, &str, [bool; 2], fn(Point) -> f64, f64); 4] = [
+    /// Angle, settings, flipped components, ξ over w at a point, and a tolerance.
+    type Case = (u32, &'static str, [bool; 2], fn(Point) -> f64, f64);
+    let cases: [Case; 4] = [
         (109, "[1, 0, 0]", [false, true], |p| p[0], edge),
         (109, "[0, 1, 0]", [true, false], |p| p[1], edge),
         (

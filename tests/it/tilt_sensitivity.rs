@@ -1,5 +1,7 @@
 //! The measurement of the tilt study on images with known shifts, and the shipped study as a smoke run.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::fs;
 use std::path::Path;
 

@@ -54,9 +54,8 @@ fn a_column_that_is_no_gaussian_is_fitted_as_scipy_fits_it() {
     };
     for (centre, expected, position, height, background, residual) in GOLDEN {
         let found = fit_window(&image(centre), true, expected, &settings).unwrap();
-        for axis in 0..2 {
-            let error = found.position[axis] - position[axis];
-            assert!(error.abs() < 1e-7, "{error} Å");
+        for (found, golden) in found.position.iter().zip(position) {
+            assert!((found - golden).abs() < 1e-7, "{found} {golden} Å");
         }
         for (value, golden) in [
             (found.height, height),

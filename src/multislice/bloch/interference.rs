@@ -1,7 +1,7 @@
 //! How the beams of one Bloch vector interfere on the detectors: M\[g, g'\] = Σ w u_g* u_g', a sum over pixels with weights w.
 //!
 //! Each wave keeps the pixels that count, real and imaginary parts apart, so that the sums are products of real rows. They
-//! run over [lanes](Lanes) of neighbouring pixels, a few waves by a few at a time in registers; of the Hermitian matrix only
+//! run over lanes of neighbouring pixels, a few waves by a few at a time in registers; of the Hermitian matrix only
 //! g ≤ g' is computed. Rows are cut into blocks that stay in the cache. Products and sums of a lane are in the waves'
 //! precision, at most [`MOST_PIXELS`] over the lanes of them; what blocks give is added in double.
 
@@ -10,6 +10,7 @@ use std::ops::Range;
 use num_complex::Complex;
 use rayon::prelude::*;
 
+use super::products::{Lanes, Rows, add_products};
 use crate::multislice::fft::Real;
 
 /// Pixels are padded to a whole number of the widest lane.
@@ -28,8 +29,8 @@ pub(super) struct Mask<T> {
 }
 
 impl<T: Real> Mask<T> {
-    /// From the weights of all pixels per channel, line after line; a channel without weights collects nothing. A pixel whose weights are below `negligible` times the
-    /// largest of their channels is left out.
+    /// From the weights of all pixels per channel, line after line; a channel without weights collects nothing. A pixel
+    /// whose weights are below `negligible` times the largest of their channels is left out.
     pub(super) fn new(maps: &[Vec<T>], line: usize, negligible: f64) -> Self {
         let largest = |map: &Vec<T>| {
             map.iter()
@@ -85,8 +86,8 @@ impl<T: Real> Mask<T> {
 /// What counts of a wave.
 #[derive(Clone, Default)]
 pub(super) struct Picked<T> {
-    re: Vec<T>,
-    im: Vec<T>,
+    pub(super) re: Vec<T>,
+    pub(super) im: Vec<T>,
 }
 
 impl<T: Real> Picked<T> {
@@ -120,7 +121,7 @@ impl Interference {
     }
 
     /// Adds the pixels of a mask; with `spread`, by all threads. The sums do not depend on that.
-    pub(super) fn add<T: Real>(&mut self, mask: &Mask<T>, waves: &[&Picked<T>], spread: bool) {
+    pub(super) fn add<T: Lanes>(&mut self, mask: &Mask<T>, waves: &[&Picked<T>], spread: bool) {
         let (beams, pixels) = (self.beams, mask.len());
         let fitting = BLOCK_NUMBERS / beams.max(1) / PADDING * PADDING;
         let block = fitting.clamp(LEAST_PIXELS, MOST_PIXELS);
@@ -128,14 +129,17 @@ impl Interference {
             let span = start..pixels.min(start + block);
             for (sums, weights) in self.sums.iter_mut().zip(&mask.weights) {
                 let weights = &weights[span.clone()];
-                let rows = |(group, rows): (usize, &mut [Complex<f64>])| {
+                if weights.iter().all(|weight| weight.is_zero()) {
+                    continue;
+                }
+                let rows = |(group, sums): (usize, &mut [Complex<f64>])| {
                     let first = group * GROUP;
-                    vectorized(Rows {
+                    add_products(Rows {
                         waves,
                         span: &span,
                         weights,
                         first,
-                        sums: rows,
+                        sums,
                     });
                 };
                 if spread {
@@ -152,117 +156,3 @@ impl Interference {
 
 /// Rows of M that are worked on together: a whole number of every tile.
 const GROUP: usize = 6;
-
-/// The part of some rows of M that a block of pixels gives.
-struct Rows<'a, T> {
-    waves: &'a [&'a Picked<T>],
-    span: &'a Range<usize>,
-    weights: &'a [T],
-    /// The first row.
-    first: usize,
-    sums: &'a mut [Complex<f64>],
-}
-
-impl<T: Real> Rows<'_, T> {
-    /// In tiles of `TILE` × `TILE` waves and lanes of `LANES` pixels.
-    #[inline(always)]
-    fn run<const FUSED: bool, const LANES: usize, const TILE: usize>(self) {
-        let beams = self.waves.len();
-        let rows = self.sums.len() / beams;
-        for i in (0..rows).step_by(TILE) {
-            for j in (self.first + i..beams).step_by(TILE) {
-                // Beyond the last wave stands the last one again; what it gives is not used.
-                let wave = |n: usize| {
-                    let wave = self.waves[n.min(beams - 1)];
-                    (&wave.re[self.span.clone()], &wave.im[self.span.clone()])
-                };
-                let left = std::array::from_fn::<_, TILE, _>(|n| wave(self.first + i + n));
-                let right = std::array::from_fn::<_, TILE, _>(|n| wave(j + n));
-                let tile = products::<T, FUSED, LANES, TILE>(left, right, self.weights);
-                for (n, row) in tile.iter().enumerate().take(rows - i) {
-                    let sums = &mut self.sums[(i + n) * beams..][..beams];
-                    for (sum, value) in sums[j..].iter_mut().zip(row) {
-                        *sum += value;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Real and imaginary parts of a wave.
-type Parts<'a, T> = (&'a [T], &'a [T]);
-
-/// Σ w u_g* u_g' for a few g and g'.
-#[inline(always)]
-fn products<T: Real, const FUSED: bool, const LANES: usize, const TILE: usize>(
-    left: [Parts<'_, T>; TILE],
-    right: [Parts<'_, T>; TILE],
-    weights: &[T],
-) -> [[Complex<f64>; TILE]; TILE] {
-    let steps = weights.len() / LANES;
-    let (left_re, left_im) = (
-        left.map(|wave| lanes_of::<T, LANES>(wave.0, steps)),
-        left.map(|wave| lanes_of::<T, LANES>(wave.1, steps)),
-    );
-    let (all_re, all_im) = (
-        right.map(|wave| lanes_of::<T, LANES>(wave.0, steps)),
-        right.map(|wave| lanes_of::<T, LANES>(wave.1, steps)),
-    );
-    let weights = lanes_of::<T, LANES>(weights, steps);
-    let zero = [T::zero(); LANES];
-    let (mut re, mut im) = ([[zero; TILE]; TILE], [[zero; TILE]; TILE]);
-    for step in 0..steps {
-        let weight = &weights[step];
-        for j in 0..TILE {
-            let (mut right_re, mut right_im) = (all_re[j][step], all_im[j][step]);
-            for l in 0..LANES {
-                right_re[l] = right_re[l] * weight[l];
-                right_im[l] = right_im[l] * weight[l];
-            }
-            for i in 0..TILE {
-                let (left_re, left_im) = (&left_re[i][step], &left_im[i][step]);
-                for l in 0..LANES {
-                    let sum = add_product::<T, FUSED>(left_re[l], right_re[l], re[i][j][l]);
-                    re[i][j][l] = add_product::<T, FUSED>(left_im[l], right_im[l], sum);
-                    let sum = add_product::<T, FUSED>(left_re[l], right_im[l], im[i][j][l]);
-                    im[i][j][l] = add_product::<T, FUSED>(-left_im[l], right_re[l], sum);
-                }
-            }
-        }
-    }
-    let total = |lanes: &[T; LANES]| lanes.iter().map(|lane| lane.widen()).sum::<f64>();
-    std::array::from_fn(|i| {
-        std::array::from_fn(|j| Complex::new(total(&re[i][j]), total(&im[i][j])))
-    })
-}
-
-#[inline(always)]
-fn lanes_of<T, const LANES: usize>(values: &[T], steps: usize) -> &[[T; LANES]] {
-    &values.as_chunks::<LANES>().0[..steps]
-}
-
-#[inline(always)]
-fn add_product<T: Real, const FUSED: bool>(a: T, b: T, sum: T) -> T {
-    if FUSED { a.fused(b, sum) } else { sum + a * b }
-}
-
-struct Vectorized<'a, T>(Rows<'a, T>);
-
-impl<T: Real> pulp::NullaryFnOnce for Vectorized<'_, T> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        self.0.run::<true, 8, 2>();
-    }
-}
-
-/// Works on rows with AVX2 and fused multiply-add where the processor has them.
-fn vectorized<T: Real>(rows: Rows<'_, T>) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = pulp::x86::V3::try_new() {
-        return simd.vectorize(Vectorized(rows));
-    }
-    rows.run::<{ cfg!(target_arch = "aarch64") }, 8, 2>();
-}

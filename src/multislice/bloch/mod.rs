@@ -19,9 +19,11 @@
 mod beams;
 mod coefficients;
 mod interference;
+mod products;
 #[cfg(test)]
 mod tests;
 
+use std::f64::consts::PI;
 use std::sync::Arc;
 
 use ndarray::{Array3, Array4};
@@ -31,6 +33,7 @@ use rayon::prelude::*;
 use self::beams::BlochBeams;
 pub use self::coefficients::ImageCoefficients;
 use self::interference::{Interference, Mask, Picked};
+use self::products::Lanes;
 use super::detector::channels::{Channels, Weight};
 use super::engine::{Engine, Entrance, Workspace};
 use super::fft::Real;
@@ -41,6 +44,7 @@ use super::settings::Precision;
 use super::slices::{Slice, Slices};
 use crate::error::{Error, Result};
 use crate::neighbours::Point;
+use crate::units::RAD_PER_MRAD;
 
 /// Pixels of a slice that scatter diffusely less than this part of the strongest one are left out, in single and in double
 /// precision. What they would add is at most this part of what the whole beam would give on the strongest pixel.
@@ -106,6 +110,30 @@ impl Bloch {
             bench: Arc::new(Bench::new(potential.grid(), optics, points)?),
             tilt_mrad: [0.0; 2],
         })
+    }
+
+    /// Memory that a scan takes beside the specimen, an upper bound [bytes]: each thread keeps all beams of a Bloch vector.
+    #[must_use]
+    pub fn bytes(grid: &Grid, optics: &Optics, points: usize) -> f64 {
+        let [height, width] = grid.extent();
+        let (rows, cols) = grid.shape();
+        let pixels = (rows * cols) as f64;
+        let number = optics.precision.complex_bytes() as f64;
+        let aperture = optics.probe.semiangle_mrad * RAD_PER_MRAD / optics.probe.wavelength();
+        // A frequency of the cell counts if any part of its step lies in the aperture.
+        let beams = PI * (aperture + 0.5 / height.min(width)).powi(2) * height * width + 1.0;
+        let cells = (points * points) as f64;
+        let vectors = cells.min(rayon::current_num_threads() as f64);
+        let channels = optics.channel_count() as f64;
+        // A wave, what it shows before a slice, and what behind the last.
+        let waves = beams * 3.0 * pixels * number;
+        let matrices = 2.0 * channels * beams * beams * 16.0;
+        let across = |side: f64| 4.0 * aperture * side + 3.0;
+        let image =
+            channels * optics.exit_slices.len() as f64 * across(height) * across(width) * 16.0;
+        let probes = optics.probe.focal_series().len() as f64 * pixels * cells * 16.0;
+        let masks = channels * cells * pixels * number;
+        vectors * (waves + matrices + 3.0 * pixels * 16.0) + cells * image + probes + masks
     }
 
     /// The same for a specimen tilted by `[x, y]` [mrad]; everything is shared.
@@ -181,7 +209,7 @@ impl Bench {
 
     /// Fourier coefficients of the image, `(channel, exit, h_y, h_x)`. With fewer Bloch vectors than threads, the beams of one
     /// go through in parallel.
-    fn image<T: Real>(&self, specimen: &Specimen<T>, tilt_mrad: [f64; 2]) -> Array4<Complex<f64>> {
+    fn image<T: Lanes>(&self, specimen: &Specimen<T>, tilt_mrad: [f64; 2]) -> Array4<Complex<f64>> {
         let all = self.bloch.iter().zip(&self.channels);
         let spread = self.bloch.len() < rayon::current_num_threads();
         let part = |(bloch, channels): (&BlochBeams, &Channels)| {
@@ -264,7 +292,7 @@ struct Beam<T> {
     behind: Picked<T>,
 }
 
-impl<T: Real> Flight<'_, T> {
+impl<T: Lanes> Flight<'_, T> {
     /// The part of this Bloch vector in the image's Fourier coefficients.
     fn image(&self) -> Array4<Complex<f64>> {
         let Bench {

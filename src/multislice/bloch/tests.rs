@@ -94,7 +94,7 @@ fn maps(case: &Case, copies: usize, index: usize) -> Vec<Vec<f64>> {
 }
 
 /// Both scans, `(channel, exit, position)`.
-fn both<T: Real>(
+fn both<T: Lanes>(
     case: &Case,
     precision: Precision,
     tilt: [f64; 2],
@@ -166,6 +166,17 @@ const CASES: [Case; 4] = [
     },
 ];
 
+/// The made-up scattering is a part of the signal that a mistake in it would show.
+#[test]
+fn diffuse_scattering_is_a_large_part_of_the_image() {
+    let [without, _] = both::<f64>(&CASES[0], Precision::F64, [0.0; 2], false);
+    let [with, _] = both::<f64>(&CASES[0], Precision::F64, [0.0; 2], true);
+    for channel in 0..2 {
+        let (with, without) = (with[(channel, 2, 0)], without[(channel, 2, 0)]);
+        assert!((with - without).abs() > 1e-3 * without, "{with} {without}");
+    }
+}
+
 /// Exact but for rounding: 1e-16 of double numbers in sums over 1e4 pixels, 6e-8 of single ones.
 #[test]
 fn the_image_is_that_of_as_many_cells() {
@@ -175,7 +186,6 @@ fn the_image_is_that_of_as_many_cells() {
                 let double = worst(&both::<f64>(case, Precision::F64, tilt, diffuse));
                 let single = worst(&both::<f32>(case, Precision::F32, tilt, diffuse));
                 let points = case.points;
-                println!("N {points} tilt {tilt:?} diffuse {diffuse}: {double:.1e} {single:.1e}");
                 assert!(double < 1e-11, "N {points} tilt {tilt:?}: {double}");
                 assert!(single < 3e-6, "N {points} tilt {tilt:?}: {single}");
             }

@@ -49,7 +49,7 @@ impl Plan {
             let bytes = depths as u64 * matrix + lines as u64 * line;
             if bytes <= needs.memory {
                 return Self {
-                    blocks: vec![0..columns.len()],
+                    blocks: std::iter::once(0..columns.len()).collect(),
                     depths,
                     lines,
                     probes: usize::MAX,
@@ -60,10 +60,10 @@ impl Plan {
         Self::in_blocks(columns, needs)
     }
 
-    /// A quarter for the beams, a quarter for a line, a half for the probes; at least one of each.
+    /// An eighth for the beams, an eighth for a line, the rest for the probes: the more, the fewer passes. At least one of each.
     fn in_blocks(columns: &[usize], needs: Needs) -> Self {
-        let most = |part: u64, each: u64| ((needs.memory / part / each) as usize).max(1);
-        let (waves, wide) = (most(4, needs.wave), most(4, needs.column));
+        let most = |eighths: u64, each: u64| ((needs.memory / 8 * eighths / each) as usize).max(1);
+        let (waves, wide) = (most(1, needs.wave), most(1, needs.column));
         let mut blocks: Vec<Range<usize>> = Vec::new();
         for beam in 0..columns.len() {
             match blocks.last_mut() {
@@ -76,7 +76,7 @@ impl Plan {
                 _ => blocks.push(beam..beam + 1),
             }
         }
-        let probes = most(2, needs.probe);
+        let probes = most(6, needs.probe);
         let block = |block: &Range<usize>| {
             block.len() as u64 * needs.wave + count_columns(&columns[block.clone()]) * needs.column
         };
@@ -109,9 +109,9 @@ fn count_columns(columns: &[usize]) -> u64 {
 mod tests {
     use super::*;
 
-    const COLUMNS: [usize; 9] = [0, 0, 0, 1, 1, 1, 7, 7, 7];
-
+    /// 30 beams in 6 columns.
     fn plan(memory: u64) -> Plan {
+        let columns: Vec<usize> = (0..30).map(|beam| beam / 5).collect();
         let needs = Needs {
             wave: 100,
             column: 20,
@@ -119,29 +119,33 @@ mod tests {
             planes: 3,
             memory,
         };
-        Plan::new(&COLUMNS, needs)
+        Plan::new(&columns, needs)
     }
 
     #[test]
     fn memory_decides_how_much_is_held() {
-        // Nine waves, and three columns for each of four lines.
-        assert_eq!((plan(2940).depths, plan(2940).bytes), (3, 2940));
-        assert_eq!((plan(2939).depths, plan(2939).lines), (1, 4));
-        assert_eq!((plan(1000).depths, plan(1000).lines), (1, 1));
-        assert_eq!(plan(960).blocks, [0..9]);
-        let cut = plan(959);
-        assert_eq!(cut.blocks, [0..2, 2..4, 4..6, 6..8, 8..9]);
-        assert_eq!(cut.probes, 9);
-        assert!(cut.bytes <= 959);
-        // 20 probes are three passes, each to three depths.
-        assert_eq!(cut.slices(&[10, 20, 30], 20), 180);
-        assert_eq!(plan(960).slices(&[10, 20, 30], 20), 30);
+        // Thirty waves, and six columns for each of four lines.
+        assert_eq!((plan(9480).depths, plan(9480).bytes), (3, 9480));
+        assert_eq!((plan(9479).depths, plan(9479).lines), (1, 4));
+        assert_eq!((plan(3479).depths, plan(3479).lines), (1, 1));
+        assert_eq!(plan(3120).blocks.len(), 1);
+        assert_eq!(plan(3120).slices(&[10, 20, 30], 100), 30);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut_into_blocks_and_passes() {
+        let cut = plan(3119);
+        assert_eq!(cut.blocks[..2], [0..3, 3..6]);
+        assert_eq!((cut.blocks.len(), cut.probes), (10, 46));
+        assert!(cut.bytes <= 3119);
+        // 100 probes are three passes, each to three depths.
+        assert_eq!(cut.slices(&[10, 20, 30], 100), 180);
     }
 
     #[test]
     fn next_to_no_memory_still_does() {
         let least = plan(1);
-        assert_eq!(least.blocks.len(), 9);
+        assert_eq!(least.blocks.len(), 30);
         assert_eq!((least.lines, least.probes), (1, 1));
     }
 }

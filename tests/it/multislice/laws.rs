@@ -10,6 +10,16 @@ pub(super) const A: f64 = 3.9643;
 
 /// A cubic perovskite BiFeO₃, `cells` wide and `layers` deep, in slices of half a cell.
 pub(super) fn crystal(cells: u32, layers: u32, shape: (usize, usize)) -> Potential {
+    displaced(cells, layers, shape, |_| 0.0)
+}
+
+/// The same, with coordinate number n (x and y of each atom in turn) moved by `shift(n)` [Å].
+pub(super) fn displaced(
+    cells: u32,
+    layers: u32,
+    shape: (usize, usize),
+    mut shift: impl FnMut(usize) -> f64,
+) -> Potential {
     let basis = [
         (83, [0.0, 0.0, 0.25]),
         (26, [0.5, 0.5, 0.75]),
@@ -21,7 +31,12 @@ pub(super) fn crystal(cells: u32, layers: u32, shape: (usize, usize)) -> Potenti
     for i in 0..cells * cells * layers {
         let corner = [i % cells, i / cells % cells, i / (cells * cells)].map(f64::from);
         for (number, site) in basis {
-            positions.push(std::array::from_fn(|axis| A * (corner[axis] + site[axis])));
+            let mut position: [f64; 3] =
+                std::array::from_fn(|axis| A * (corner[axis] + site[axis]));
+            for (axis, coordinate) in position[..2].iter_mut().enumerate() {
+                *coordinate += shift(2 * numbers.len() + axis);
+            }
+            positions.push(position);
             numbers.push(number);
         }
     }

@@ -26,10 +26,13 @@ const ELEMENTS: [(&str, u8); 6] = [
 ];
 /// f_e and potentials: relative.
 const POTENTIAL_GATE: f64 = 1e-5;
-/// Waves: of the largest modulus.
-const WAVE_GATE: f64 = 1e-4;
-/// Image pixels above [`IMAGE_FLOOR`]: relative.
-const IMAGE_GATE: f64 = 1e-4;
+/// Waves and diffraction patterns, of the largest modulus or pixel; image pixels above [`IMAGE_FLOOR`], relative.
+fn gate(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 1e-4,
+        Precision::F64 => 1e-6,
+    }
+}
 /// Fraction of the incident beam below which a pixel is not compared.
 const IMAGE_FLOOR: f64 = 1e-6;
 
@@ -264,7 +267,7 @@ fn probes_agree() {
                 error = error.max(reference.wave_error(&wave, stored.index_axis(Axis(0), place)));
             }
         }
-        reference.report("probes, f64", error, WAVE_GATE);
+        reference.report("probes, f64", error, gate(Precision::F64));
     }
 }
 
@@ -284,7 +287,11 @@ fn exit_waves_agree() {
                     error = error.max(reference.wave_error(wave, stored.index_axis(Axis(0), exit)));
                 }
             }
-            reference.report(&format!("exit waves, {precision:?}"), error, WAVE_GATE);
+            reference.report(
+                &format!("exit waves, {precision:?}"),
+                error,
+                gate(precision),
+            );
         }
     }
 }
@@ -312,7 +319,7 @@ fn compare_images(reference: &Reference, precision: Precision, tilts: usize) {
         let ours = flat.with_tilt(tilt).scan(&positions);
         worst = worst.max(image_error(&ours, stored.index_axis(Axis(0), index)));
     }
-    reference.report(&format!("images, {precision:?}"), worst, IMAGE_GATE);
+    reference.report(&format!("images, {precision:?}"), worst, gate(precision));
 }
 
 #[test]
@@ -340,35 +347,38 @@ fn reference_diffraction_patterns_agree() {
     let potential = reference.crystal();
     let tilts = reference.rows("tilts_mrad");
     let indices = reference.floats("cbed_tilt_index");
-    let flat = Multislice::new(
-        &potential,
-        &optics(&probe(30.0), Precision::F64, &[], &EXITS),
-    )
-    .unwrap();
-    let (mut error, mut peak) = (0.0_f64, 0.0_f64);
-    for (case, &tilt) in indices.iter().enumerate() {
-        let tilted = flat.with_tilt(tilts[tilt as usize]);
-        for (place, position) in reference.rows("cbed_positions_A").into_iter().enumerate() {
-            for (exit, pattern) in tilted.diffraction(position).iter().enumerate() {
-                for x in 0..128 {
-                    for y in 0..128 {
-                        let value = stored[IxDyn(&[case, exit, place, x, y])];
-                        let ours = pattern[(y + PIXELS.0 / 2 - 64, x + PIXELS.1 / 2 - 64)];
-                        error = error.max((ours - value).abs());
-                        peak = peak.max(value);
+    for precision in [Precision::F64, Precision::F32] {
+        let flat =
+            Multislice::new(&potential, &optics(&probe(30.0), precision, &[], &EXITS)).unwrap();
+        let (mut error, mut peak) = (0.0_f64, 0.0_f64);
+        for (case, &tilt) in indices.iter().enumerate() {
+            let tilted = flat.with_tilt(tilts[tilt as usize]);
+            for (place, position) in reference.rows("cbed_positions_A").into_iter().enumerate() {
+                for (exit, pattern) in tilted.diffraction(position).iter().enumerate() {
+                    for x in 0..128 {
+                        for y in 0..128 {
+                            let value = stored[IxDyn(&[case, exit, place, x, y])];
+                            let ours = pattern[(y + PIXELS.0 / 2 - 64, x + PIXELS.1 / 2 - 64)];
+                            error = error.max((ours - value).abs());
+                            peak = peak.max(value);
+                        }
                     }
                 }
             }
         }
+        let what = format!("diffraction patterns, {precision:?}");
+        reference.report(&what, error / peak, gate(precision));
     }
-    reference.report("diffraction patterns, F64", error / peak, WAVE_GATE);
 }
 
+/// All configurations that the file holds, and their mean.
 #[test]
 fn images_of_a_thermally_disordered_crystal_agree() {
-    for reference in references("phonon") {
+    for (reference, precision) in references("phonon")
+        .iter()
+        .flat_map(|reference| [(reference, Precision::F64), (reference, Precision::F32)])
+    {
         let displaced = reference.floats("positions");
-        let potential = reference.potential(&rows(&displaced.index_axis(Axis(0), 0).to_owned()));
         let stored = reference.floats("images_exact");
         let tilt = reference.floats("tilt_mrad");
         let positions: Vec<[f64; 2]> = (0..100)
@@ -380,13 +390,25 @@ fn images_of_a_thermally_disordered_crystal_agree() {
             })
             .collect();
         let rings = detectors(&DETECTORS);
-        let simulation = Multislice::new(
-            &potential,
-            &optics(&probe(30.0), Precision::F64, &rings, &EXITS),
-        )
-        .unwrap();
-        let tilted = simulation.with_tilt([tilt[0], tilt[1]]);
-        let error = image_error(&tilted.scan(&positions), stored.index_axis(Axis(0), 0));
-        reference.report("images of phonon configuration 0, F64", error, IMAGE_GATE);
+        let count = stored.shape()[0];
+        let mut mean = ndarray::Array3::<f64>::zeros((4, 3, 100));
+        for configuration in 0..count {
+            let atoms = displaced.index_axis(Axis(0), configuration).to_owned();
+            let potential = reference.potential(&rows(&atoms));
+            let optics = optics(&probe(30.0), precision, &rings, &EXITS);
+            let simulation = Multislice::new(&potential, &optics).unwrap();
+            let tilted = simulation.with_tilt([tilt[0], tilt[1]]);
+            let images = tilted.scan(&positions);
+            let error = image_error(&images, stored.index_axis(Axis(0), configuration));
+            let what = format!("images of phonon configuration {configuration}, {precision:?}");
+            reference.report(&what, error, gate(precision));
+            mean += &(images / count as f64);
+        }
+        if count == 8 {
+            let stored = reference.floats("mean_exact");
+            let error = image_error(&mean, stored.view());
+            let what = format!("mean of {count} phonon configurations, {precision:?}");
+            reference.report(&what, error, gate(precision));
+        }
     }
 }

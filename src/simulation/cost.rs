@@ -1,0 +1,207 @@
+//! What a simulation will cost: memory, wave-slices, time.
+
+use std::time::Instant;
+
+use super::method::smaller_side;
+use super::plan::Plan;
+use super::simulator::Simulator;
+use super::units::Unit;
+use crate::error::Result;
+use crate::multislice::checks::{Sizes, Work, beam_count, expected_work};
+use crate::multislice::{Bloch, Method, Multislice, Optics, Prism};
+use crate::settings::Source;
+
+/// Slices of the trial that a time estimate is made from.
+const SLICES_OF_A_TRIAL: usize = 8;
+/// Time that PRISM takes to sum up a probe, on each pixel of its window behind each exit [s].
+const PRISM_SUM_SECONDS: f64 = 30e-9;
+
+impl Plan {
+    /// Wave-slices and memory.
+    ///
+    /// # Errors
+    /// As [`Plan::potential`].
+    pub fn work(&self) -> Result<Work> {
+        let multislice = &self.settings.multislice;
+        let passes = (self.settings.tilts_mrad.len() * self.configurations()) as u64;
+        let probes = self.raster.len() * self.settings.probe.focal_series().len();
+        let threads = rayon::current_num_threads();
+        let sizes = Sizes {
+            shape: self.grid.shape(),
+            slices: self.exit_slices.last().copied().unwrap_or(0),
+            unique_slices: self.potential(0)?.unique_slices(),
+            probes,
+            tilts: passes as usize,
+            threads,
+            oversampling: multislice.oversampling,
+        };
+        let full_field = expected_work(sizes, multislice.precision);
+        Ok(
+            match (multislice.method, &multislice.bloch, &multislice.prism) {
+                (Method::Bloch, Some(bloch), _) => {
+                    let points = bloch.points(smaller_side(&self.grid));
+                    let optics = self.optics()?;
+                    let beams = beam_count(&self.settings.probe, &self.grid, points);
+                    Work {
+                        wave_slices: beams * sizes.slices as u64 * passes,
+                        bytes: full_field.bytes + Bloch::bytes(&self.grid, &optics, points) as u64,
+                    }
+                }
+                (Method::Prism, _, Some(prism)) => {
+                    let optics = self.optics()?;
+                    let work = Prism::expected_work(&self.grid, &optics, prism, probes)?;
+                    Work {
+                        wave_slices: work.wave_slices * passes,
+                        bytes: full_field.bytes + work.bytes,
+                    }
+                }
+                (Method::Windowed, ..) => {
+                    let windowed = self.windowed()?;
+                    let (rows, cols) = windowed.window().shape();
+                    let size = self.block_size();
+                    let waves =
+                        threads * rows * cols * multislice.precision.complex_bytes() as usize;
+                    Work {
+                        wave_slices: full_field.wave_slices,
+                        bytes: windowed.bytes_of_region(size)
+                            + windowed.bytes_of_making(threads)
+                            + 3 * waves as u64,
+                    }
+                }
+                _ => full_field,
+            },
+        )
+    }
+
+    /// Size of a block of the raster `[x, y]` [Å].
+    fn block_size(&self) -> [f64; 2] {
+        let (rows, cols) = self.block();
+        let [x, y] = self.raster.step;
+        [cols as f64 * x, rows as f64 * y]
+    }
+
+    /// Refuses work that this machine's memory cannot hold.
+    ///
+    /// # Errors
+    /// What it needs and what is free.
+    pub fn check_memory(&self, source: &Source) -> Result<()> {
+        let Some(free) = free_memory() else {
+            return Ok(());
+        };
+        let multislice = &self.settings.multislice;
+        let (rows, cols) = self.grid.shape();
+        // The scattering factors of three elements on the fine grid come first; only then is the rest worth counting.
+        let fine = (rows * cols * multislice.oversampling.pow(2)) as f64 * 8.0 * 3.0;
+        let needed = if fine > free && multislice.method != Method::Windowed {
+            fine
+        } else {
+            self.work()?.bytes as f64
+        };
+        if needed <= free {
+            return Ok(());
+        }
+        let gib = f64::from(1u32 << 30);
+        let got = format!(
+            "a {cols} × {rows} px wave that needs {:.1} GiB with its potentials",
+            needed / gib
+        );
+        let allowed = format!(
+            "what fits into the {:.1} GiB free here: a coarser grid, a smaller specimen, less oversampling, or method = \"windowed\"",
+            free / gib
+        );
+        Err(source.wrong("grid", got, allowed))
+    }
+
+    /// Seconds that the whole work will take on this machine, from a trial.
+    ///
+    /// # Errors
+    /// As [`Plan::potential`].
+    pub fn estimate_seconds(&self) -> Result<f64> {
+        let passes = (self.settings.tilts_mrad.len() * self.configurations()) as f64;
+        let probes = self.raster.len() as f64;
+        match self.settings.multislice.method {
+            Method::Windowed => self.seconds_per_probe().map(|each| each * probes * passes),
+            Method::Bloch => self.seconds_of_bloch().map(|each| each * passes),
+            Method::Prism => {
+                let threads = rayon::current_num_threads() as f64;
+                let window =
+                    self.probe_side() / self.grid.sampling()[0].min(self.grid.sampling()[1]);
+                let planes = if self.settings.thermal_diffuse.is_some() {
+                    self.exit_slices.last().copied().unwrap_or(1)
+                } else {
+                    self.exit_slices.len()
+                };
+                let sums = probes * passes * window * window * planes as f64 * PRISM_SUM_SECONDS;
+                Ok(
+                    self.seconds_per_wave_slice()? * self.work()?.wave_slices as f64
+                        + sums / threads,
+                )
+            }
+            _ => Ok(self.seconds_per_wave_slice()? * self.work()?.wave_slices as f64),
+        }
+    }
+
+    /// Time of a probe on its window, from some side by side.
+    fn seconds_per_probe(&self) -> Result<f64> {
+        let probes = (2 * rayon::current_num_threads()).min(self.raster.points[0]);
+        let unit = Unit {
+            configuration: 0,
+            tilt: 0,
+            rows: 0..1,
+            cols: 0..probes,
+        };
+        let mut simulator = Simulator::new(self)?;
+        // The first pass makes the region, the second is timed.
+        simulator.readings(&unit)?;
+        let start = Instant::now();
+        simulator.readings(&unit)?;
+        Ok(start.elapsed().as_secs_f64() / probes as f64)
+    }
+
+    /// Time of an image by Bloch waves, from its first slices.
+    fn seconds_of_bloch(&self) -> Result<f64> {
+        let (optics, slices) = self.trial()?;
+        let bloch = self.settings.multislice.bloch.as_ref();
+        let points = bloch.map_or(1, |bloch| bloch.points(smaller_side(&self.grid)));
+        let engine = Bloch::new(&self.potential(0)?, &optics, points)?;
+        let start = Instant::now();
+        let _ = engine.image_coefficients();
+        let all = self.exit_slices.last().copied().unwrap_or(1);
+        Ok(start.elapsed().as_secs_f64() * all as f64 / slices as f64)
+    }
+
+    /// Time of a wave on the whole specimen in a slice.
+    fn seconds_per_wave_slice(&self) -> Result<f64> {
+        let (optics, slices) = self.trial()?;
+        let engine = Multislice::new(&self.potential(0)?, &optics)?;
+        let waves = 2 * rayon::current_num_threads();
+        let positions = vec![self.raster.start; waves];
+        // The first pass touches the memory, the second is timed.
+        let _ = engine.scan(&positions);
+        let start = Instant::now();
+        let _ = engine.scan(&positions);
+        Ok(start.elapsed().as_secs_f64() / (waves * slices) as f64)
+    }
+
+    /// The microscope, read behind the first slices only, and how many these are. Cameras are left out: a wave's time is asked
+    /// for.
+    fn trial(&self) -> Result<(Optics, usize)> {
+        let last = self.exit_slices.last().copied().unwrap_or(1);
+        let slices = last.min(SLICES_OF_A_TRIAL);
+        let optics = Optics {
+            exit_slices: vec![slices],
+            ..self.optics()?
+        };
+        Ok((optics, slices))
+    }
+}
+
+/// Memory that is free for a program [bytes], where the system tells.
+fn free_memory() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024.0)
+}
