@@ -3,6 +3,9 @@
 use super::Sublattice;
 use super::polarization::{Point, displacement};
 
+/// Columns nearer to the rim of a field than this are on it [Å].
+const RIM: f64 = 1e-6;
+
 /// Atoms in an orthogonal cell that is periodic in x and y; the beam runs along +z from z = 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Structure {
@@ -92,8 +95,10 @@ impl Truth {
             let last = (end[axis] / cell[axis]).ceil() as i64 + 1;
             first..=last
         };
-        let inside =
-            |p: &Point| (0..2).all(|axis| p[axis] >= 0.0 && p[axis] < end[axis] - start[axis]);
+        // A column on the rim belongs to the near one, whatever the last bits of a raster's end say.
+        let inside = |p: &Point| {
+            (0..2).all(|axis| p[axis] >= -RIM && p[axis] < end[axis] - start[axis] - RIM)
+        };
         let mut field = Self::default();
         for j in shifts(1) {
             for i in shifts(0) {
@@ -135,6 +140,8 @@ mod tests {
         }
         let whole = truth.in_field([0.0, 0.0], [12.0, 8.0], [12.0, 8.0]);
         assert_eq!((whole.a_columns.len(), whole.b_columns.len()), (6, 6));
+        let rounded = truth.in_field([0.0, 0.0], [12.0 + 1e-12, 8.0 - 1e-12], [12.0, 8.0]);
+        assert_eq!((rounded.a_columns.len(), rounded.b_columns.len()), (6, 6));
         let shifted = truth.in_field([-1.0, 3.0], [23.0, 11.0], [12.0, 8.0]);
         assert_eq!((shifted.a_columns.len(), shifted.b_columns.len()), (12, 12));
     }
