@@ -30,9 +30,16 @@ pub(super) fn assemble(
     let mut detectors = Vec::new();
     let mut suffix = "";
     if let Some(acquisition) = &plan.settings.acquisition {
+        let uncounted = Acquisition {
+            dose_per_angstrom2: None,
+            ..acquisition.clone()
+        };
+        let signed = signed_images(plan);
         for (number, stack) in ideal.iter().enumerate() {
-            let data = acquire_stack(plan, acquisition, &stack.data, number)?;
             let name = stack.name.clone();
+            let counted = !signed.contains(&name);
+            let acquisition = if counted { acquisition } else { &uncounted };
+            let data = acquire_stack(plan, acquisition, &stack.data, number)?;
             detectors.push(DetectorStack { name, data });
         }
         suffix = "_ideal";
@@ -54,6 +61,15 @@ pub(super) fn assemble(
         provenance: provenance.finished(),
     };
     write_images_and_patterns(output, &file, patterns(plan, parts)?, force)
+}
+
+/// Names of the images that are differences or angles, not counts of electrons.
+fn signed_images(plan: &Plan) -> Vec<String> {
+    let detectors = plan.settings.detectors.iter();
+    let signed = detectors.filter(|(_, detector)| detector.is_signed());
+    signed
+        .flat_map(|(name, detector)| detector.image_names(name))
+        .collect()
 }
 
 /// Every channel of all detectors, `(tilt, thickness, y, x)`, averaged over the phonon configurations in their order.

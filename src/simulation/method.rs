@@ -7,7 +7,7 @@ use crate::multislice::{BlochSettings, Detector, Grid, Method, Prism};
 use crate::settings::Source;
 
 /// A field this many times wider than the probe needs is worth windows.
-const WORTH_WINDOWS: f64 = 2.0;
+const WORTH_WINDOWS: f64 = 3.0;
 const KEY: &str = "multislice.method";
 
 /// Replaces `auto` by the engine that suits, with the reason; other methods stay.

@@ -85,7 +85,7 @@ impl Plan {
         if let Some(thermal) = &settings.thermal_diffuse {
             thermal.validate(&source.under("thermal_diffuse"), &structure.numbers)?;
         }
-        Ok(Self {
+        let plan = Self {
             exit_slices: settings.multislice.exit_slices(source, height)?,
             raster: Raster::new(&settings.scan, [x, y], source)?,
             window: OnceLock::new(),
@@ -99,7 +99,20 @@ impl Plan {
             notes: crystal.notes,
             inputs: crystal.inputs,
             grid,
-        })
+        };
+        Ok(plan.without_vain_windows())
+    }
+
+    /// With the full field in place of windows that were chosen by `auto`, if no window suits.
+    fn without_vain_windows(mut self) -> Self {
+        let multislice = &mut self.settings.multislice;
+        if self.reason.is_some() && multislice.method == Method::Windowed {
+            if let Err(error) = self.windowed() {
+                self.settings.multislice.method = Method::Multislice;
+                self.reason = Some(format!("no window suits ({error})"));
+            }
+        }
+        self
     }
 
     /// The units of work, in order.
@@ -393,6 +406,15 @@ impl Plan {
                  on where it lies between them, by per cents; multislice.oversampling = {} would cure most of it (1 is what \
                  other programs do)",
                 (dy.max(dx) / COARSE).ceil()
+            ));
+        }
+        let counted = self.settings.acquisition.as_ref();
+        let signed = |(_, detector): &(&String, &Detector)| detector.is_signed();
+        if counted.is_some_and(|acquisition| acquisition.dose_per_angstrom2.is_some())
+            && let Some((name, _)) = self.settings.detectors.iter().find(signed)
+        {
+            reporter.say(format!(
+                "warning: images of detector {name} are differences, not counts: they are blurred and distorted, without noise"
             ));
         }
         if self.configurations() > 1 && multislice.method == Method::Bloch {

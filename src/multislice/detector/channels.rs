@@ -200,9 +200,13 @@ fn segment(detector: &SegmentedDetector, k: [f64; 2], alpha: f64) -> usize {
     (ring as usize).min(detector.rings - 1) * detector.sectors + sector
 }
 
+/// An azimuth this little below an edge is on it [rad]: pixels on the diagonal then fall on one side, whatever the last bits of
+/// their frequencies say.
+const ON_THE_EDGE: f64 = 1e-9;
+
 /// The sector of `count` that a frequency falls on, the first one beginning at the azimuth `rotation` [rad].
 fn sector(k: [f64; 2], rotation: f64, count: usize) -> usize {
-    let turned = (k[1].atan2(k[0]) - rotation).rem_euclid(TAU);
+    let turned = (k[1].atan2(k[0]) - rotation + ON_THE_EDGE).rem_euclid(TAU);
     ((count as f64 * turned / TAU) as usize).min(count - 1)
 }
 

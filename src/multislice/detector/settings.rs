@@ -226,6 +226,18 @@ impl Detector {
         }
     }
 
+    /// Whether its images are differences or angles, which counting statistics do not describe.
+    #[must_use]
+    pub fn is_signed(&self) -> bool {
+        matches!(
+            self,
+            Self::CentreOfMass(_)
+                | Self::IntegratedCentreOfMass(_)
+                | Self::Dpc(_)
+                | Self::IntegratedDpc(_)
+        )
+    }
+
     /// Numbers that it makes of a diffraction pattern; none for a pixelated one, which keeps it.
     #[must_use]
     pub fn channel_count(&self) -> usize {
