@@ -237,7 +237,7 @@ fn our_navigation(root: &Node, signal: &Node, leading: &[usize]) -> Result<Vec<V
         .read::<f64>("thicknesses_nm")?
         .1
         .iter()
-        .map(|thickness| format!("thickness {thickness} nm"))
+        .map(|thickness| format!("thickness {} nm", (thickness * 1e4).round() / 1e4))
         .collect();
     let kept = [tilts.len(), thicknesses.len()];
     let kept = kept.iter().filter(|&&count| count > 1).count();

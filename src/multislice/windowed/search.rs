@@ -71,6 +71,7 @@ impl<'a> Search<'a> {
     pub(super) fn run(&self) -> Result<(Window, f64)> {
         let mut side = self.start();
         let mut regions = Vec::new();
+        let mut reached = "nothing to be tried".to_owned();
         loop {
             let window = self.window(side)?;
             let bytes = self.bytes(&window);
@@ -78,10 +79,11 @@ impl<'a> Search<'a> {
                 let allowed = self.settings.memory_gib;
                 return Err(too_little_memory(bytes, allowed, window.side()));
             }
-            let border = self.border(&window, &mut regions)?;
             if window.is_whole() {
-                return Err(self.unreachable(&window, border));
+                return Err(self.unreachable(&window, &reached));
             }
+            let border = self.border(&window, &mut regions)?;
+            reached = format!("{border:.2e} in a window {:.1} Å wide", window.side());
             if border <= self.settings.border_intensity {
                 return Ok((window, border));
             }
@@ -112,12 +114,12 @@ impl<'a> Search<'a> {
         widths.fold(0.0, f64::max) + drifts.fold(0.0, f64::max)
     }
 
-    fn unreachable(&self, window: &Window, border: f64) -> Error {
+    fn unreachable(&self, window: &Window, reached: &str) -> Error {
         let [height, width] = window.grid.extent();
         Error::unmeasurable(
             "windowed: intensity at the border of the window",
             format!(
-                "{border:.2e} in a window as wide as the specimen, {width:.1} x {height:.1} Å (x, y)"
+                "{reached}; the next is as wide as the specimen, {width:.1} x {height:.1} Å (x, y)"
             ),
             format!(
                 "at most multislice.windowed.border_intensity = {:e}: raise it, repeat the specimen, or use method = \"multislice\", the full field",
