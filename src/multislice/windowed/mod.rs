@@ -35,6 +35,8 @@ use search::Search;
 const GIB: f64 = (1_u64 << 30) as f64;
 /// The full field is what trial probes are compared with if its pixels are at most this many times those of the window.
 const AFFORDABLE: usize = 16;
+/// How much wider a window is that this one is compared with otherwise: the first that fits into the memory.
+const WIDER: [f64; 4] = [2.0, 1.7, 1.4, 1.2];
 
 /// A rectangle of probe positions, and the mistilts of the specimen that they may meet.
 #[derive(Debug, Clone, PartialEq)]
@@ -237,24 +239,16 @@ impl Windowed {
         Ok(clipped(low))
     }
 
-    /// Compares the readings of the trial probes with those of the full field, or, if that is too large, of a window twice as
-    /// wide.
+    /// Compares the readings of the trial probes with those of the full field, or, if that is too large for the memory allowed,
+    /// of a window up to twice as wide.
     ///
     /// # Errors
-    /// As [`Windowed::region`].
+    /// As [`Windowed::region`]; no larger window fits into the memory.
     pub fn error_estimate(&self) -> Result<WindowError> {
-        let pixels = |grid: &Grid| grid.shape().0 * grid.shape().1;
-        let whole = self.specimen.grid();
-        let full_field = pixels(whole) <= AFFORDABLE * pixels(&self.window.grid);
         let search = Search::new(&self.specimen, &self.optics, &self.settings, &self.area);
-        let side = if full_field {
-            f64::INFINITY
-        } else {
-            2.0 * self.window.side()
-        };
+        let larger = self.larger(&search)?;
         let trials = search.trials();
         let found = self.readings(&self.window, &trials)?;
-        let larger = search.window(side.min(whole.extent()[0].max(whole.extent()[1])))?;
         let expected = if larger.is_whole() {
             Multislice::new(&self.specimen, &self.optics)?.scan_tilted(&trials)
         } else {
@@ -279,6 +273,38 @@ impl Windowed {
             side: larger.side(),
             full_field: larger.is_whole(),
         })
+    }
+
+    /// What this window is compared with.
+    fn larger(&self, search: &Search<'_>) -> Result<Window> {
+        let allowed = self.settings.memory_gib * GIB;
+        let needs = |window: &Window| {
+            let slices = bytes(&self.specimen, &self.optics, window, &self.area, [0.0; 2]);
+            slices as f64
+        };
+        let pixels = |grid: &Grid| grid.shape().0 * grid.shape().1;
+        let whole = search.window(f64::INFINITY)?;
+        let affordable = pixels(&whole.grid) <= AFFORDABLE * pixels(&self.window.grid);
+        // While slices are made, a few arrays of the potential in double precision are held too, once a thread.
+        let making = self.bytes_of_making(rayon::current_num_threads()) as f64
+            * pixels(&whole.grid) as f64
+            / mosaic::tile_shape(&whole.grid).iter().product::<usize>() as f64;
+        if affordable && needs(&whole) + making <= allowed {
+            return Ok(whole);
+        }
+        let mut needed = 0.0;
+        for part in WIDER {
+            let window = search.window(part * self.window.side())?;
+            needed = needs(&window);
+            if needed <= allowed && !window.is_whole() {
+                return Ok(window);
+            }
+        }
+        Err(too_little_memory(
+            needed as u64,
+            self.settings.memory_gib,
+            WIDER[WIDER.len() - 1] * self.window.side(),
+        ))
     }
 
     /// Readings of probes `(reading, exit, probe)` on a window of their own region each.

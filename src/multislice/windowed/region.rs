@@ -1,7 +1,7 @@
 //! The part of a specimen around a rectangle of probes, and the windows in it that the probes see.
 //!
 //! The windows lie where probe and tilt put them: first pixel and position in the window do not depend on how a raster is cut
-//! into regions. Nor do the pixels of a region ([`mosaic`](super::mosaic)), so the readings do not either, but for the last bits.
+//! into regions. Nor do the pixels of a region ([`mosaic`]), so the readings do not either, but for the last bits.
 
 use std::sync::Arc;
 
@@ -46,6 +46,7 @@ impl Window {
         let (pixel, period) = (specimen.sampling(), specimen.extent());
         let span = |axis: usize| {
             let all = [rows, cols][axis];
+            let side = side.min(period[axis]);
             let count = quick_length((side / pixel[axis] * (1.0 - 1e-12)).ceil() as usize);
             Span {
                 first: 0,

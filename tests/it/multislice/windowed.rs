@@ -337,6 +337,7 @@ fn regions_fill_the_memory_allowed() {
         Windowed::new(Arc::clone(&specimen), &optics, &settings, &all).unwrap()
     };
     assert_eq!(make(1.0).largest_region().unwrap(), [43.0, 20.0]);
+    assert!(make(1.0).error_estimate().unwrap().full_field);
     let memory = 0.001;
     let windowed = make(memory);
     let [x, y] = windowed.largest_region().unwrap();
@@ -344,4 +345,7 @@ fn regions_fill_the_memory_allowed() {
     assert!(x > 1.0 && x < 43.0 && y > 1.0);
     assert!(windowed.bytes_of_region([x, y]) as f64 <= allowed);
     assert!(windowed.bytes_of_region([x + 1.0, y + 1.0]) as f64 > allowed);
+    // The full field does not fit; a window up to twice as wide does.
+    let estimate = windowed.error_estimate().unwrap();
+    assert!(!estimate.full_field && estimate.side > 14.0 && estimate.side < 27.0);
 }
