@@ -129,7 +129,14 @@ fn compute_missing(
 /// How far trial probes on windows are from those on a larger field, in words.
 fn window_error(plan: &Plan) -> Result<String> {
     let windowed = plan.windowed()?;
-    let error = windowed.error_estimate()?;
+    let error = match windowed.error_estimate() {
+        Ok(error) => error,
+        Err(error) => {
+            return Ok(format!(
+                "warning: the error of the windows is not known: {error}"
+            ));
+        }
+    };
     let of_channels: Vec<String> = error
         .channels
         .iter()
