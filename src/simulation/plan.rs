@@ -105,12 +105,13 @@ impl Plan {
 
     /// With the full field in place of windows that were chosen by `auto`, if no window suits.
     fn without_vain_windows(mut self) -> Self {
-        let multislice = &mut self.settings.multislice;
-        if self.reason.is_some() && multislice.method == Method::Windowed {
-            if let Err(error) = self.windowed() {
-                self.settings.multislice.method = Method::Multislice;
-                self.reason = Some(format!("no window suits ({error})"));
-            }
+        let chosen = self.reason.is_some();
+        if chosen
+            && self.settings.multislice.method == Method::Windowed
+            && let Err(error) = self.windowed()
+        {
+            self.settings.multislice.method = Method::Multislice;
+            self.reason = Some(format!("no window suits ({error})"));
         }
         self
     }
