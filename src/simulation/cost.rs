@@ -13,6 +13,8 @@ use crate::settings::Source;
 
 /// Slices of the trial that a time estimate is made from.
 const SLICES_OF_A_TRIAL: usize = 8;
+/// The same for Bloch waves, all of which are tried.
+const SLICES_OF_A_BLOCH_TRIAL: usize = 2;
 /// Time that PRISM takes to sum up a probe, on each pixel of its window behind each exit [s].
 const PRISM_SUM_SECONDS: f64 = 30e-9;
 
@@ -160,7 +162,7 @@ impl Plan {
 
     /// Time of an image by Bloch waves, from its first slices.
     fn seconds_of_bloch(&self) -> Result<f64> {
-        let (optics, slices) = self.trial()?;
+        let (optics, slices) = self.trial(SLICES_OF_A_BLOCH_TRIAL)?;
         let bloch = self.settings.multislice.bloch.as_ref();
         let points = bloch.map_or(1, |bloch| bloch.points(smaller_side(&self.grid)));
         let engine = Bloch::new(&self.potential(0)?, &optics, points)?;
@@ -172,7 +174,7 @@ impl Plan {
 
     /// Time of a wave on the whole specimen in a slice.
     fn seconds_per_wave_slice(&self) -> Result<f64> {
-        let (optics, slices) = self.trial()?;
+        let (optics, slices) = self.trial(SLICES_OF_A_TRIAL)?;
         let engine = Multislice::new(&self.potential(0)?, &optics)?;
         let waves = 2 * rayon::current_num_threads();
         let positions = vec![self.raster.start; waves];
@@ -185,9 +187,9 @@ impl Plan {
 
     /// The microscope, read behind the first slices only, and how many these are. Cameras are left out: a wave's time is asked
     /// for.
-    fn trial(&self) -> Result<(Optics, usize)> {
+    fn trial(&self, most: usize) -> Result<(Optics, usize)> {
         let last = self.exit_slices.last().copied().unwrap_or(1);
-        let slices = last.min(SLICES_OF_A_TRIAL);
+        let slices = last.min(most);
         let optics = Optics {
             exit_slices: vec![slices],
             ..self.optics()?
