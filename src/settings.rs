@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
@@ -173,9 +174,45 @@ impl Source {
     /// Parses the text into a settings struct.
     ///
     /// # Errors
-    /// The parser's own message: line, the offending text, and what was expected.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T> {
-        toml::from_str(&self.text).map_err(|error| self.syntax(error.to_string()))
+    /// The parser's own message: line, the offending text, and what was expected. A list with more numbers than are taken.
+    pub fn parse<T: DeserializeOwned + Serialize>(&self) -> Result<T> {
+        let syntax = |error: toml::de::Error| self.syntax(error.to_string());
+        let settings: T = toml::from_str(&self.text).map_err(syntax)?;
+        // `[x, y]` takes the first two of three numbers in silence: what was taken is compared with what is written.
+        let written: toml::Value = toml::from_str(&self.text).map_err(syntax)?;
+        if let Ok(taken) = toml::Value::try_from(&settings) {
+            self.check_lengths("", &written, &taken)?;
+        }
+        Ok(settings)
+    }
+
+    /// Checks that every list is taken as long as it is written; `key` is dotted.
+    fn check_lengths(&self, key: &str, written: &toml::Value, taken: &toml::Value) -> Result<()> {
+        match (written, taken) {
+            (toml::Value::Table(written), toml::Value::Table(taken)) => {
+                for (name, value) in written {
+                    let inner = if key.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{key}.{name}")
+                    };
+                    if let Some(taken) = taken.get(name) {
+                        self.check_lengths(&inner, value, taken)?;
+                    }
+                }
+                Ok(())
+            }
+            (toml::Value::Array(written), toml::Value::Array(taken)) => {
+                if written.len() != taken.len() {
+                    let got = toml::Value::Array(written.clone()).to_string();
+                    let allowed = format!("a list of {}", taken.len());
+                    return Err(self.wrong(key, got, allowed));
+                }
+                let mut pairs = written.iter().zip(taken);
+                pairs.try_for_each(|(written, taken)| self.check_lengths(key, written, taken))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Top-level sections of the file, in order; empty where it does not parse.

@@ -341,7 +341,7 @@ mod tests {
     use super::super::detector::Detector;
     use super::*;
 
-    #[derive(Debug, Deserialize)]
+    #[derive(Debug, Deserialize, Serialize)]
     #[serde(deny_unknown_fields)]
     struct Sections {
         probe: ProbeSettings,

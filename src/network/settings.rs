@@ -306,7 +306,7 @@ mod tests {
     fn a_grid_needs_a_stride_and_centred_sub_images_refuse_one() {
         let text = "[subimages]\nmode = \"grid\"\nwindow_angstrom = 8\nsampling_angstrom = 0.25\n";
         let parse = |text: &str| {
-            #[derive(Deserialize)]
+            #[derive(Deserialize, Serialize)]
             struct File {
                 subimages: SubimageSettings,
             }

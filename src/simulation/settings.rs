@@ -21,7 +21,6 @@ pub struct SimulationSettings {
     /// Master seed of every random stream (texture, Sm sites, dose, jitter).
     pub seed: u64,
     /// Mistilts of the specimen `[tx, ty]` [mrad].
-    #[serde(deserialize_with = "pairs")]
     pub tilts_mrad: Vec<[f64; 2]>,
     /// What is in the microscope, by recipe; or `structure`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,19 +72,6 @@ pub struct ScanSettings {
     pub step_angstrom: Option<f64>,
     /// Number of positions `[x, y]`, spread evenly.
     pub points: Option<[usize; 2]>,
-}
-
-/// Pairs of numbers; serde by itself would drop a third one in silence.
-fn pairs<'de, D: serde::Deserializer<'de>>(
-    source: D,
-) -> std::result::Result<Vec<[f64; 2]>, D::Error> {
-    let lists = Vec::<Vec<f64>>::deserialize(source)?;
-    let pair = |list: Vec<f64>| {
-        <[f64; 2]>::try_from(list).map_err(|list| {
-            serde::de::Error::custom(format!("got {list:?}; allowed: pairs [tx, ty]"))
-        })
-    };
-    lists.into_iter().map(pair).collect()
 }
 
 impl SimulationSettings {
