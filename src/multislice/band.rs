@@ -62,15 +62,6 @@ impl Band {
         self.grid.band_weight(k)
     }
 
-    /// Place of a kept column of the full spectrum in the list of kept ones.
-    pub(super) fn kept(&self, column: usize) -> usize {
-        if column < self.pruned.start {
-            column
-        } else {
-            column - self.pruned.len()
-        }
-    }
-
     /// The kept columns.
     pub(super) fn columns(&self) -> impl Iterator<Item = usize> + Clone {
         (0..self.pruned.start).chain(self.pruned.end..self.cols)
@@ -105,7 +96,6 @@ mod tests {
             let below: Vec<usize> = (0..cols)
                 .filter(|&c| kx[c].abs() < grid.band_limit())
                 .collect();
-            assert!(below.iter().enumerate().all(|(i, &c)| band.kept(c) == i));
             assert!(below.iter().zip(band.kx()).all(|(&c, &k)| kx[c] == k));
             let tiled: Vec<usize> = band.tiles().flat_map(|(f, n)| f..f + n).collect();
             assert_eq!(tiled, below);

@@ -1,10 +1,8 @@
 //! The conventional multislice loop for one precision (Cowley & Moodie, Acta Cryst. **10**, 609 (1957); Kirkland, *Advanced
 //! Computing in Electron Microscopy*, 2nd ed., ch. 6): ψ ← F⁻¹[P F[t ψ]], slice by slice. All engines are built on it.
 //!
-//! Between slices the wave is kept as `(y, kx)`: transformed along x, not along y. A slice is then two passes over memory:
-//! every row goes to x, through t, and back to kx; every column goes to ky, through P, and back to y. Columns beyond the
-//! band limit are zero after P and take no part. Plans, transmissions and propagator are made once and shared; the loop
-//! allocates nothing.
+//! A slice is two passes over the wave, one over its rows and one over its columns ([`Wavefield`]). Plans, transmissions and
+//! propagator are made once and shared; the loop allocates nothing.
 //!
 //! A wave may be smaller than the specimen: then it sees the part of the transmission functions where its window lies. It may
 //! be a Bloch wave exp(2πi q·r) u(r): then u, periodic over the grid, is what is propagated.
@@ -15,11 +13,13 @@ use std::sync::Arc;
 use num_complex::Complex;
 
 use super::band::Band;
-use super::fft::{Fft2, Real, Scratch, intensity, narrow, narrow_modulus};
+use super::fft::{intensity, narrow, narrow_modulus};
 use super::grid::Grid;
+use super::lanes::{Aligned, Lanes, Tile, Vectors};
 use super::probe::{Probe, Shift};
 use super::propagator::{Drift, propagator};
-use super::slices::{Slice, Slices};
+use super::slices::{Sheet, Slices};
+use super::wavefield::{Watcher, Wavefield};
 use crate::neighbours::Point;
 
 /// Slices of vacuum over which the rounding of the transforms is measured.
@@ -56,41 +56,38 @@ impl<'a> Wave<'a> {
     }
 }
 
+/// Whoever looks at rows of the wave in real space before a slice: `(index of the next exit, slice, rows)`.
+pub(super) type Before<'a, T> = &'a mut dyn FnMut(usize, &Sheet<T>, &Tile<'_, T>);
+
 /// A specimen and a tilt, made ready; shared by all threads.
-pub(super) struct Engine<T: Real> {
+pub(super) struct Engine<T: Lanes> {
     slices: Arc<Slices<T>>,
     lens: Arc<Lens<T>>,
-    /// P/N at the engine's own tilt, `(kept column, ky)`.
-    propagator: Vec<Complex<T>>,
+    /// P/N at the engine's own tilt, as the column pass takes it.
+    propagator: Aligned<T>,
 }
 
 /// What depends on the wave's grid alone.
-struct Lens<T: Real> {
-    fft: Fft2<T>,
+struct Lens<T: Lanes> {
+    field: Wavefield<T>,
     band: Band,
     /// P/N at zero tilt, `(kept column, ky)`.
     straight: Vec<Complex<f64>>,
 }
 
 /// The memory of one thread.
-pub(super) struct Workspace<T: Real> {
-    /// The wave, `(y, kx)` between slices; engines that send many side by side put each in turn here.
-    pub(super) wave: Vec<Complex<T>>,
-    scratch: Scratch<T>,
+pub(super) struct Workspace<T> {
+    /// The wave between slices; engines that send many side by side put each in turn here.
+    pub(super) wave: Aligned<T>,
+    /// Some of its rows.
+    tile: Aligned<T>,
     shift: Shift,
     drift: Drift,
     /// P/N at a wave's own tilt.
-    tilted: Vec<Complex<T>>,
+    tilted: Aligned<T>,
 }
 
-impl<T: Real> Workspace<T> {
-    /// The wave between slices, `(y, kx)`; columns beyond the band limit mean nothing.
-    pub(super) fn wave(&mut self) -> &mut [Complex<T>] {
-        &mut self.wave
-    }
-}
-
-impl<T: Real> Engine<T> {
+impl<T: Lanes> Engine<T> {
     /// An engine for waves on `grid`, whose pixels are those of the specimen, at zero tilt. `q` = `[x, y]` [1/Å] is that of
     /// Bloch waves, else zero.
     pub(super) fn new(slices: Arc<Slices<T>>, grid: &Grid, q: [f64; 2]) -> Self {
@@ -98,14 +95,14 @@ impl<T: Real> Engine<T> {
         let (rows, cols) = grid.shape();
         let flight = propagator(&band, slices.thickness(), slices.wavelength());
         let with_scale = |scale: f64| {
-            let straight: Vec<_> = flight.iter().map(|p| p * scale).collect();
+            let lens = Lens {
+                field: Wavefield::new(&band, Vectors::of_processor()),
+                band: band.clone(),
+                straight: flight.iter().map(|p| p * scale).collect(),
+            };
             Self {
-                propagator: straight.iter().copied().map(narrow_modulus).collect(),
-                lens: Arc::new(Lens {
-                    fft: Fft2::new(grid.shape()),
-                    band: band.clone(),
-                    straight,
-                }),
+                propagator: lens.arranged(lens.straight.iter().copied()),
+                lens: Arc::new(lens),
                 slices: Arc::clone(&slices),
             }
         };
@@ -116,46 +113,45 @@ impl<T: Real> Engine<T> {
 
     /// The same for a specimen tilted by `[x, y]` [mrad]; only the propagator is new, the rest is shared.
     pub(super) fn with_tilt(&self, tilt_mrad: [f64; 2]) -> Self {
-        let mut propagator = Vec::new();
+        let Lens { band, straight, .. } = &*self.lens;
         let mut drift = Drift::default();
-        drift.set(&self.lens.band, self.slices.thickness(), tilt_mrad);
-        drift.apply(&self.lens.straight, &mut propagator);
+        drift.set(band, self.slices.thickness(), tilt_mrad);
         Self {
             slices: Arc::clone(&self.slices),
+            propagator: self.lens.arranged(drift.apply(straight)),
             lens: Arc::clone(&self.lens),
-            propagator,
         }
     }
 
     /// What a slice of vacuum multiplies the modulus of a wave by: 1, but for the rounding of the transforms' factors, which in
     /// single precision is some 1e-7 and always to the same side. Measured on a wave that fills the aperture.
     fn vacuum_gain(&self) -> f64 {
-        let Lens { fft, band, .. } = &*self.lens;
-        let mut work = self.workspace();
+        let Lens { field, band, .. } = &*self.lens;
+        let Workspace {
+            mut wave, mut tile, ..
+        } = self.workspace();
         let mut norms = [0.0; 2];
-        for tile in band.tiles() {
-            fft.fill_columns(&mut work.wave, tile, &mut work.scratch, |column, values| {
-                let kx = band.kx()[band.kept(column)];
-                for (value, &ky) in values.iter_mut().zip(band.ky()) {
-                    let inside = kx.hypot(ky) <= self.slices.aperture();
+        let aperture = |kept: usize, set: &mut dyn FnMut(usize, [T; 2])| {
+            let kx = band.kx()[kept];
+            for (y, &ky) in band.ky().iter().enumerate() {
+                if kx.hypot(ky) <= self.slices.aperture() {
                     // Any phases that are not special.
-                    let wave = Complex::cis(kx + 2.0 * ky) * f64::from(u8::from(inside));
-                    *value = narrow(wave / self.pixels());
-                    norms[0] += intensity(*value);
+                    let value = narrow(Complex::cis(kx + 2.0 * ky) / self.pixels());
+                    norms[0] += intensity(value);
+                    set(y, [value.re, value.im]);
                 }
-            });
-        }
-        for slice in 1..=VACUUM_SLICES {
-            for row in work.wave.chunks_exact_mut(fft.cols) {
-                row[band.pruned.clone()].fill(Complex::default());
-                fft.row_inverse(row, &mut work.scratch);
-                fft.row_forward(row, &mut work.scratch);
             }
-            self.propagate(&self.propagator, &mut work, |_, values| {
-                if slice == VACUUM_SLICES {
-                    norms[1] += values.iter().map(|&value| intensity(value)).sum::<f64>();
-                }
-            });
+        };
+        field.enter(&mut wave, aperture, None);
+        for slice in 1..=VACUUM_SLICES {
+            let mut measure = |columns: &Tile<'_, T>| {
+                columns.lines(|_, line| {
+                    norms[1] += line.iter().map(|&value| intensity(value)).sum::<f64>();
+                });
+            };
+            let show = (slice == VACUUM_SLICES).then_some(&mut measure as Watcher<'_, T>);
+            field.pass_rows(&mut wave, &mut tile, None, None);
+            field.pass_columns(&mut wave, &self.propagator, show);
         }
         (norms[1] / norms[0]).powf(0.5 / VACUUM_SLICES as f64)
     }
@@ -167,56 +163,65 @@ impl<T: Real> Engine<T> {
 
     /// Number of pixels of a wave.
     pub(super) fn pixels(&self) -> f64 {
-        (self.lens.fft.rows * self.lens.fft.cols) as f64
+        let (rows, cols) = self.lens.field.shape();
+        (rows * cols) as f64
+    }
+
+    /// The columns of the spectrum that are kept, as those of the full one.
+    pub(super) fn columns(&self) -> &[usize] {
+        self.lens.field.kept()
     }
 
     pub(super) fn workspace(&self) -> Workspace<T> {
-        let fft = &self.lens.fft;
+        let field = &self.lens.field;
         Workspace {
-            wave: vec![Complex::default(); fft.rows * fft.cols],
-            scratch: fft.scratch(),
+            wave: field.wave(),
+            tile: field.tile(),
             shift: Shift::default(),
             drift: Drift::default(),
-            tilted: Vec::new(),
+            tilted: Aligned::default(),
         }
     }
 
     /// Sends one wave through the specimen.
     ///
-    /// Before each slice the wave in real space passes by, row by row, as `at_row(index of the next exit, slice, y, values by
-    /// x)`. Behind each of the slices `exits` (counted from 1, rising) its spectrum passes by as `at_exit(index of the exit,
-    /// column kx of the full spectrum, values by ky)`; these values are F\[ψ\]/N.
+    /// Before each slice the wave in real space passes by, some rows at a time, as `before` if anyone looks. Behind each of the
+    /// slices `exits` (counted from 1, rising) its spectrum passes by as `behind(index of the exit, columns)`; these values are
+    /// F\[ψ\]/N.
     pub(super) fn run(
         &self,
         wave: &Wave<'_>,
         exits: &[usize],
         work: &mut Workspace<T>,
-        mut at_row: impl FnMut(usize, &Slice<T>, usize, &[Complex<T>]),
-        mut at_exit: impl FnMut(usize, usize, &[Complex<T>]),
+        mut before: Option<Before<'_, T>>,
+        behind: &mut dyn FnMut(usize, &Tile<'_, T>),
     ) {
-        self.enter(&wave.entrance, work, |_, _| {});
+        self.enter(&wave.entrance, work, None);
         let mut tilted = std::mem::take(&mut work.tilted);
         let propagator = match wave.tilt_mrad {
             None => &self.propagator,
             Some(tilt_mrad) => {
-                let thickness = self.slices.thickness();
-                work.drift.set(&self.lens.band, thickness, tilt_mrad);
-                work.drift.apply(&self.lens.straight, &mut tilted);
+                let Lens { band, straight, .. } = &*self.lens;
+                work.drift.set(band, self.slices.thickness(), tilt_mrad);
+                self.lens.arrange(work.drift.apply(straight), &mut tilted);
                 &tilted
             }
         };
         let mut passed = 0;
         let last = exits.last().copied().unwrap_or(0);
         for (number, slice) in self.slices.first(last).enumerate() {
-            self.transmit(slice, wave.corner, work, |y, row| {
-                at_row(passed, slice, y, row);
-            });
-            let leaving = exits[passed] == number + 1;
-            self.propagate(propagator, work, |column, values| {
-                if leaving {
-                    at_exit(passed, column, values);
+            match &mut before {
+                None => self.transmit(slice, wave.corner, work, None),
+                Some(before) => {
+                    let mut show = |rows: &Tile<'_, T>| before(passed, slice, rows);
+                    self.transmit(slice, wave.corner, work, Some(&mut show));
                 }
-            });
+            }
+            let leaving = exits[passed] == number + 1;
+            let mut leave = |columns: &Tile<'_, T>| behind(passed, columns);
+            let show = leaving.then_some(&mut leave as Watcher<'_, T>);
+            let field = &self.lens.field;
+            field.pass_columns(&mut work.wave, propagator, show);
             passed += usize::from(leaving);
         }
         work.tilted = tilted;
@@ -225,102 +230,89 @@ impl<T: Real> Engine<T> {
     /// Sends the wave in `work`, as large as the specimen and at the engine's tilt, through the slices `passed`.
     pub(super) fn advance(&self, passed: Range<usize>, work: &mut Workspace<T>) {
         for slice in self.slices.first(passed.end).skip(passed.start) {
-            self.transmit(slice, [0; 2], work, |_, _| {});
-            self.propagate(&self.propagator, work, |_, _| {});
+            self.step(slice, work, None, None);
         }
     }
 
-    /// Sets the wave to the incident one, as `(y, kx)`; its spectrum passes by as in [`Engine::run`].
+    /// Sets the wave to the incident one; its spectrum F\[ψ\]/N passes by.
     pub(super) fn enter(
         &self,
         entrance: &Entrance<'_>,
         work: &mut Workspace<T>,
-        mut show: impl FnMut(usize, &[Complex<T>]),
+        show: Option<Watcher<'_, T>>,
     ) {
-        let Lens { fft, band, .. } = &*self.lens;
-        let Workspace {
-            wave,
-            scratch,
-            shift,
-            ..
-        } = work;
-        if let Entrance::Probe(probe, position) = entrance {
-            probe.place(*position, shift);
-        }
-        let scale = 1.0 / self.pixels();
-        for tile in band.tiles() {
-            fft.fill_columns(wave, tile, scratch, |column, values| {
-                match entrance {
-                    Entrance::Beam([row, col]) => {
-                        values.fill(Complex::default());
-                        if column == *col {
-                            values[*row] = Complex::new(T::one(), T::zero());
-                        }
+        let Workspace { wave, shift, .. } = work;
+        let field = &self.lens.field;
+        match entrance {
+            Entrance::Beam([row, col]) => {
+                let fill = |kept: usize, set: &mut dyn FnMut(usize, [T; 2])| {
+                    if field.kept()[kept] == *col {
+                        set(*row, [T::one(), T::zero()]);
                     }
-                    Entrance::Probe(probe, _) => {
-                        let spectrum = probe.column(band.kept(column), shift);
-                        for (value, source) in values.iter_mut().zip(spectrum) {
-                            *value = narrow(source * scale);
-                        }
-                    }
-                }
-                show(column, values);
-            });
+                };
+                field.enter(wave, fill, show);
+            }
+            Entrance::Probe(probe, position) => {
+                probe.place(*position, shift);
+                let scale = 1.0 / self.pixels();
+                let fill = |kept: usize, set: &mut dyn FnMut(usize, [T; 2])| {
+                    probe.column(kept, shift, |ky, value| {
+                        let value = narrow(value * scale);
+                        set(ky, [value.re, value.im]);
+                    });
+                };
+                field.enter(wave, fill, show);
+            }
         }
     }
 
-    /// Sends the wave through one slice at the engine's own tilt; it passes by before and behind it as in [`Engine::run`].
+    /// Sends the wave through one slice at the engine's own tilt; rows in real space pass by before it, columns of the spectrum
+    /// behind it.
     pub(super) fn step(
         &self,
-        slice: &Slice<T>,
+        slice: &Sheet<T>,
         work: &mut Workspace<T>,
-        at_row: impl FnMut(usize, &[Complex<T>]),
-        at_column: impl FnMut(usize, &[Complex<T>]),
+        before: Option<Watcher<'_, T>>,
+        behind: Option<Watcher<'_, T>>,
     ) {
-        self.transmit(slice, [0; 2], work, at_row);
-        self.propagate(&self.propagator, work, at_column);
+        self.transmit(slice, [0; 2], work, before);
+        let field = &self.lens.field;
+        field.pass_columns(&mut work.wave, &self.propagator, behind);
     }
 
-    /// Rows: kx to x, shown, times t, and back.
     fn transmit(
         &self,
-        slice: &Slice<T>,
-        [top, left]: [usize; 2],
+        slice: &Sheet<T>,
+        corner: [usize; 2],
         work: &mut Workspace<T>,
-        mut show: impl FnMut(usize, &[Complex<T>]),
+        show: Option<Watcher<'_, T>>,
     ) {
-        let Lens { fft, band, .. } = &*self.lens;
-        let width = self.slices.grid().shape().1;
-        for (y, row) in work.wave.chunks_exact_mut(fft.cols).enumerate() {
-            row[band.pruned.clone()].fill(Complex::default());
-            fft.row_inverse(row, &mut work.scratch);
-            show(y, row);
-            let start = (top + y) * width + left;
-            multiply(row, &slice.transmission[start..start + fft.cols]);
-            fft.row_forward(row, &mut work.scratch);
-        }
+        let Workspace { wave, tile, .. } = work;
+        let conjugate = Some((&slice.conjugate, corner));
+        self.lens.field.pass_rows(wave, tile, conjugate, show);
     }
 
-    /// Kept columns: y to ky, times P, shown, and back.
-    fn propagate(
-        &self,
-        propagator: &[Complex<T>],
-        work: &mut Workspace<T>,
-        mut show: impl FnMut(usize, &[Complex<T>]),
-    ) {
-        let Lens { fft, band, .. } = &*self.lens;
-        for tile in band.tiles() {
-            fft.change_columns(&mut work.wave, tile, &mut work.scratch, |column, values| {
-                let start = band.kept(column) * fft.rows;
-                multiply(values, &propagator[start..start + fft.rows]);
-                show(column, values);
-            });
-        }
+    /// Row `y` of the wave in `work`, `(y, kx)`: real parts and imaginary parts of the kept columns.
+    pub(super) fn copy_row(&self, work: &Workspace<T>, y: usize, re: &mut [T], im: &mut [T]) {
+        self.lens.field.copy_row(&work.wave, y, re, im);
+    }
+
+    /// Sets row `y` of the wave in `work`.
+    pub(super) fn set_row(&self, work: &mut Workspace<T>, y: usize, re: &[T], im: &[T]) {
+        self.lens.field.set_row(&mut work.wave, y, re, im);
     }
 }
 
-fn multiply<T: Real>(values: &mut [Complex<T>], factors: &[Complex<T>]) {
-    for (value, factor) in values.iter_mut().zip(factors) {
-        *value = *value * *factor;
+impl<T: Lanes> Lens<T> {
+    /// A propagator as the column pass takes it.
+    fn arranged(&self, propagator: impl Iterator<Item = Complex<f64>>) -> Aligned<T> {
+        let mut arranged = Aligned::default();
+        self.arrange(propagator, &mut arranged);
+        arranged
+    }
+
+    fn arrange(&self, propagator: impl Iterator<Item = Complex<f64>>, out: &mut Aligned<T>) {
+        let rounded = propagator.map(narrow_modulus);
+        self.field.arrange(rounded.map(|p| [p.re, p.im]), out);
     }
 }

@@ -6,7 +6,8 @@ use ndarray::{Array2, Array3};
 use num_complex::Complex;
 
 use super::engine::{Engine, Entrance, Wave};
-use super::fft::{Fft2, Real, widen};
+use super::fft::{Fft2, widen};
+use super::lanes::{Lanes, Tile};
 use super::grid::Grid;
 use super::optics::Optics;
 use super::potential::Potential;
@@ -173,7 +174,7 @@ impl Bench {
         })
     }
 
-    fn exit_spectra<T: Real>(
+    fn exit_spectra<T: Lanes>(
         &self,
         engine: &Engine<T>,
         illumination: Illumination,
@@ -184,38 +185,37 @@ impl Bench {
             &self.wave(illumination),
             &self.exits,
             &mut work,
-            |_, _, _, _| {},
-            |exit, column, values| {
-                self.store(&mut spectra[exit], column, values);
-            },
+            None,
+            &mut |exit, columns| self.store(&mut spectra[exit], columns, engine.columns()),
         );
         spectra
     }
 
-    fn incident<T: Real>(&self, engine: &Engine<T>, position: Point) -> Array2<Complex<f64>> {
+    fn incident<T: Lanes>(&self, engine: &Engine<T>, position: Point) -> Array2<Complex<f64>> {
         let mut spectrum = Array2::zeros(self.grid.shape());
         let mut work = engine.workspace();
         engine.enter(
             &self.wave(Illumination::Probe(position)).entrance,
             &mut work,
-            |column, values| {
-                self.store(&mut spectrum, column, values);
-            },
+            Some(&mut |columns| self.store(&mut spectrum, columns, engine.columns())),
         );
         spectrum
     }
 
-    /// Puts a column F\[ψ\]/N in its place in F\[ψ\].
-    fn store<T: Real>(
+    /// Puts columns F\[ψ\]/N in their places in F\[ψ\].
+    fn store<T: Lanes>(
         &self,
         spectrum: &mut Array2<Complex<f64>>,
-        column: usize,
-        values: &[Complex<T>],
+        columns: &Tile<'_, T>,
+        kept: &[usize],
     ) {
         let scale = self.pixels();
-        for (target, value) in spectrum.column_mut(column).iter_mut().zip(values) {
-            *target = widen(*value) * scale;
-        }
+        columns.lines(|line, values| {
+            let mut column = spectrum.column_mut(kept[line]);
+            for (target, value) in column.iter_mut().zip(values) {
+                *target = widen(*value) * scale;
+            }
+        });
     }
 
     fn pixels(&self) -> f64 {
@@ -224,7 +224,7 @@ impl Bench {
     }
 }
 
-fn engine<T: Real>(potential: &Potential, optics: &Optics) -> Result<Engine<T>> {
+fn engine<T: Lanes>(potential: &Potential, optics: &Optics) -> Result<Engine<T>> {
     let slices = Arc::new(Slices::new(potential, optics)?);
     Ok(Engine::new(slices, potential.grid(), [0.0; 2]))
 }

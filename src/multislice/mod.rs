@@ -26,6 +26,7 @@ mod engine;
 mod fft;
 mod full_field;
 mod grid;
+mod lanes;
 mod optics;
 mod potential;
 mod prism;
@@ -39,6 +40,7 @@ mod span;
 mod structure_factor;
 mod thermal;
 mod view;
+mod wavefield;
 mod windowed;
 
 pub use aberrations::Aberrations;
@@ -49,6 +51,7 @@ pub use detector::{
 };
 pub use full_field::{Illumination, Multislice};
 pub use grid::Grid;
+pub use lanes::Vectors;
 pub use optics::Optics;
 pub use potential::{Potential, slice_count};
 pub use prism::Prism;

@@ -220,22 +220,21 @@ impl Probe {
         self.spectrum.iter().enumerate().filter(open).map(beam)
     }
 
-    /// Kept column number `kept` of the moved probe's spectrum, by ky.
-    pub(super) fn column<'a>(
-        &'a self,
+    /// Shows what is not zero of the kept column number `kept` of the moved probe's spectrum, as `show(index of ky, value)`.
+    pub(super) fn column(
+        &self,
         kept: usize,
-        shift: &'a Shift,
-    ) -> impl Iterator<Item = Complex<f64>> + 'a {
+        shift: &Shift,
+        mut show: impl FnMut(usize, Complex<f64>),
+    ) {
         let rows = self.band.ky().len();
         let column = &self.spectrum[kept * rows..(kept + 1) * rows];
         let across = shift.x[kept];
-        column.iter().zip(&shift.y).map(move |(value, along)| {
-            if value.re == 0.0 && value.im == 0.0 {
-                *value
-            } else {
-                value * across * along
+        for (index, (value, along)) in column.iter().zip(&shift.y).enumerate() {
+            if value.re != 0.0 || value.im != 0.0 {
+                show(index, value * across * along);
             }
-        })
+        }
     }
 }
 

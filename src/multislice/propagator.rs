@@ -5,7 +5,6 @@ use std::f64::consts::{PI, TAU};
 use num_complex::Complex;
 
 use super::band::Band;
-use super::fft::{Real, narrow_modulus};
 use crate::units::RAD_PER_MRAD;
 
 /// The Fresnel propagator over a slice of `thickness` [Å], P = exp(−iπλ dz k²) A(k), as `(kept column, ky)` (Kirkland, *Advanced
@@ -38,13 +37,15 @@ impl Drift {
         phases(&mut self.y, band.ky(), slope_y);
     }
 
-    /// Fills `tilted` with the product of a propagator and the phases, rounded only at the end: every slice repeats its error.
-    pub(super) fn apply<T: Real>(&self, straight: &[Complex<f64>], tilted: &mut Vec<Complex<T>>) {
-        tilted.clear();
-        for (column, across) in straight.chunks_exact(self.y.len()).zip(&self.x) {
+    /// The product of a propagator, `(kept column, ky)`, and the phases.
+    pub(super) fn apply<'a>(
+        &'a self,
+        straight: &'a [Complex<f64>],
+    ) -> impl Iterator<Item = Complex<f64>> + 'a {
+        let columns = straight.chunks_exact(self.y.len()).zip(&self.x);
+        columns.flat_map(|(column, across)| {
             let factors = column.iter().zip(&self.y);
-            tilted
-                .extend(factors.map(|(straight, along)| narrow_modulus(straight * across * along)));
-        }
+            factors.map(move |(straight, along)| straight * across * along)
+        })
     }
 }

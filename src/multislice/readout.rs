@@ -4,16 +4,15 @@
 //! channels of the detectors, one after the other, then the pixels of their cameras.
 
 use ndarray::Array3;
-use num_complex::Complex;
 use rayon::prelude::*;
 
 use super::detector::readout::Readout as Pixels;
-use super::engine::{Engine, Entrance, Wave, Workspace};
-use super::fft::Real;
+use super::engine::{Before, Engine, Entrance, Wave, Workspace};
+use super::lanes::{Lanes, Tile};
 use super::grid::Grid;
 use super::optics::Optics;
 use super::probe::Probe;
-use super::slices::Slice;
+use super::slices::Sheet;
 use super::view::probes_on_window;
 use crate::error::Result;
 use crate::neighbours::Point;
@@ -86,7 +85,7 @@ impl Readout {
     }
 
     /// Readings of probes, `(reading, exit, probe)`. Probes run in parallel; the numbers do not depend on how many do.
-    pub(super) fn scan<T: Real>(&self, engine: &Engine<T>, visits: &[Visit]) -> Array3<f64> {
+    pub(super) fn scan<T: Lanes>(&self, engine: &Engine<T>, visits: &[Visit]) -> Array3<f64> {
         let (readings, exits) = (self.readings, self.exits.len());
         let shape = (readings, exits, visits.len());
         if readings == 0 {
@@ -110,7 +109,7 @@ impl Readout {
     }
 
     /// Sends one probe through, and counts.
-    fn read<T: Real>(
+    fn read<T: Lanes>(
         &self,
         engine: &Engine<T>,
         probe: &Probe,
@@ -123,8 +122,6 @@ impl Readout {
             corner: visit.corner,
             tilt_mrad: visit.tilt_mrad,
         };
-        let width = engine.slices().grid().shape().1;
-        let [top, left] = visit.corner;
         tally.clear();
         let Tally {
             elastic,
@@ -133,24 +130,23 @@ impl Readout {
         } = tally;
         let readings = *readings;
         let of_exit = |exit: usize| exit * readings..(exit + 1) * readings;
-        engine.run(
-            &wave,
-            &self.exits,
-            work,
-            |exit, slice: &Slice<T>, y, row| {
-                let start = (top + y) * width + left;
-                for (sum, map) in diffuse[of_exit(exit)].iter_mut().zip(&slice.diffuse) {
-                    if !map.is_empty() {
-                        *sum += weighted_intensity(row, &map[start..start + row.len()]);
-                    }
+        let mut before = |exit: usize, slice: &Sheet<T>, rows: &Tile<'_, T>| {
+            for (sum, map) in diffuse[of_exit(exit)].iter_mut().zip(&slice.diffuse) {
+                if let Some(map) = map {
+                    *sum += rows.weigh(map, visit.corner);
                 }
-            },
-            |exit, column, values| {
-                if let Some(pixels) = &self.elastic {
+            }
+        };
+        let mut behind = |exit: usize, columns: &Tile<'_, T>| {
+            if let Some(pixels) = &self.elastic {
+                columns.lines(|kept, values| {
+                    let column = engine.columns()[kept];
                     pixels.collect(column, values, &mut elastic[of_exit(exit)]);
-                }
-            },
-        );
+                });
+            }
+        };
+        let before = engine.slices().scatter().then_some(&mut before as Before<'_, T>);
+        engine.run(&wave, &self.exits, work, before, &mut behind);
         // |F[ψ]|² from |F[ψ]/N|², and Σ|F[ψ]|² = N Σ|ψ|².
         let pixels = engine.pixels();
         elastic.iter_mut().for_each(|sum| *sum *= pixels * pixels);
@@ -193,25 +189,4 @@ impl Tally {
             }
         }
     }
-}
-
-/// Lanes summed side by side: independent sums keep the vector units busy.
-const LANES: usize = 16;
-
-/// Σ w |ψ|² over a row: products and short sums in the wave's precision, the rest in double.
-pub(super) fn weighted_intensity<T: Real>(row: &[Complex<T>], weights: &[T]) -> f64 {
-    let mut lanes = [T::zero(); LANES];
-    let (values, rest) = row.as_chunks::<LANES>();
-    let (factors, rest_factors) = weights.as_chunks::<LANES>();
-    for (values, factors) in values.iter().zip(factors) {
-        for lane in 0..LANES {
-            let value = values[lane];
-            let square = value.re * value.re + value.im * value.im;
-            lanes[lane] = lanes[lane] + square * factors[lane];
-        }
-    }
-    let tail = rest.iter().zip(rest_factors);
-    let tail =
-        tail.map(|(value, factor)| ((value.re * value.re + value.im * value.im) * *factor).widen());
-    lanes.iter().map(|lane| lane.widen()).sum::<f64>() + tail.sum::<f64>()
 }

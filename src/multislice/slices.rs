@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::fft::{Fft2, Real, narrow};
 use super::grid::Grid;
+use super::lanes::Columns;
 use super::optics::Optics;
 use super::potential::Potential;
 use super::thermal::ThermalMaps;
@@ -19,8 +20,41 @@ pub(super) struct Slices<T> {
     thickness: f64,
     wavelength: f64,
     aperture: f64,
-    unique: Vec<Slice<T>>,
+    unique: Vec<Sheet<T>>,
     order: Vec<usize>,
+}
+
+/// A slice as waves take it.
+pub(super) struct Sheet<T> {
+    /// The complex conjugate of the transmission function: rows of waves are multiplied with real and imaginary parts swapped,
+    /// i ψ*.
+    pub(super) conjugate: Columns<T>,
+    /// As in [`Slice`]; none for a channel that collects nothing.
+    pub(super) diffuse: Vec<Option<Columns<T>>>,
+}
+
+impl<T: Real> Sheet<T> {
+    fn new(slice: Slice<T>, cols: usize) -> Self {
+        let conjugate: Vec<_> = slice.transmission.iter().map(Complex::conj).collect();
+        let map = |map: &Vec<T>| (!map.is_empty()).then(|| Columns::from_real(map, cols));
+        Self {
+            conjugate: Columns::from_complex(&conjugate, cols),
+            diffuse: slice.diffuse.iter().map(map).collect(),
+        }
+    }
+
+    /// The diffuse maps, `(y, x)`; empty for a channel that collects nothing.
+    pub(super) fn diffuse_maps(&self) -> Vec<Vec<T>> {
+        let values = |map: &Option<Columns<T>>| map.as_ref().map_or_else(Vec::new, Columns::to_real);
+        self.diffuse.iter().map(values).collect()
+    }
+
+    /// The transmission function, `(y, x)`.
+    #[cfg(test)]
+    pub(super) fn transmission(&self) -> Vec<Complex<T>> {
+        let values = self.conjugate.to_complex();
+        values.iter().map(Complex::conj).collect()
+    }
 }
 
 /// One slice, `(y, x)` row by row on the specimen's grid.
@@ -113,6 +147,9 @@ impl<T: Real> Slices<T> {
         grid: Grid,
         unique: Vec<Slice<T>>,
     ) -> Self {
+        let cols = grid.shape().1;
+        let sheets = unique.into_par_iter();
+        let unique = sheets.map(|slice| Sheet::new(slice, cols)).collect();
         Self {
             grid,
             thickness: potential.slice_thickness(),
@@ -144,7 +181,7 @@ impl<T: Real> Slices<T> {
     }
 
     /// The different slices.
-    pub(super) fn unique(&self) -> &[Slice<T>] {
+    pub(super) fn unique(&self) -> &[Sheet<T>] {
         &self.unique
     }
 
@@ -156,33 +193,26 @@ impl<T: Real> Slices<T> {
     /// The same with made-up diffuse scattering: maps per channel of the different slice `index`.
     #[cfg(test)]
     pub(super) fn scattering(mut self, maps: impl Fn(usize) -> Vec<Vec<f64>>) -> Self {
-        let narrow = |map: Vec<f64>| map.into_iter().map(T::narrow).collect();
+        let cols = self.grid.shape().1;
+        let sheet = |map: Vec<f64>| {
+            let narrow: Vec<T> = map.into_iter().map(T::narrow).collect();
+            (!narrow.is_empty()).then(|| Columns::from_real(&narrow, cols))
+        };
         for (index, slice) in self.unique.iter_mut().enumerate() {
-            slice.diffuse = maps(index).into_iter().map(narrow).collect();
+            slice.diffuse = maps(index).into_iter().map(sheet).collect();
         }
         self
     }
 
-    /// The first `count` slices, entrance first.
-    pub(super) fn first(&self, count: usize) -> impl Iterator<Item = &Slice<T>> {
-        self.order[..count].iter().map(|&index| &self.unique[index])
+    /// Whether any slice scatters diffusely.
+    pub(super) fn scatter(&self) -> bool {
+        let maps = self.unique.iter().flat_map(|slice| &slice.diffuse);
+        maps.flatten().next().is_some()
     }
 
-    /// Sets the diffuse maps of `channels` from `map(unique slice, channel, pixel)`.
-    #[cfg(test)]
-    pub(super) fn scatter_diffusely(
-        &mut self,
-        channels: usize,
-        map: impl Fn(usize, usize, usize) -> f64,
-    ) {
-        for (index, slice) in self.unique.iter_mut().enumerate() {
-            let pixels = 0..slice.transmission.len();
-            let values = |channel| {
-                let value = |pixel| T::narrow(map(index, channel, pixel));
-                pixels.clone().map(value).collect()
-            };
-            slice.diffuse = (0..channels).map(values).collect();
-        }
+    /// The first `count` slices, entrance first.
+    pub(super) fn first(&self, count: usize) -> impl Iterator<Item = &Sheet<T>> {
+        self.order[..count].iter().map(|&index| &self.unique[index])
     }
 }
 

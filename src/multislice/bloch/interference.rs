@@ -5,13 +5,12 @@
 //! g ≤ g' is computed. Rows are cut into blocks that stay in the cache. Products and sums of a lane are in the waves'
 //! precision, at most [`MOST_PIXELS`] over the lanes of them; what blocks give is added in double.
 
-use std::ops::Range;
-
 use num_complex::Complex;
 use rayon::prelude::*;
 
-use super::products::{Lanes, Rows, add_products};
+use super::products::{Rows, add_products};
 use crate::multislice::fft::Real;
+use crate::multislice::lanes::{Lanes, Tile, Vectors};
 
 /// Pixels are padded to a whole number of the widest lane.
 const PADDING: usize = 16;
@@ -20,50 +19,60 @@ const MOST_PIXELS: usize = 1024;
 const LEAST_PIXELS: usize = 128;
 const BLOCK_NUMBERS: usize = 1 << 16;
 
-/// The pixels that any channel looks at, and how much each counts for each.
+/// The pixels that any channel looks at, and how much each counts for each. Of the lines of a tile, all are kept at a place or
+/// none.
 pub(super) struct Mask<T> {
-    /// Per line of the image, neighbouring pixels and where they go.
-    lines: Vec<Vec<(Range<usize>, usize)>>,
+    /// For each tile of lines and each index in them, where the numbers go.
+    places: Vec<Option<usize>>,
+    /// Lines of a tile, and numbers of a line.
+    lanes: usize,
+    line: usize,
     /// Per channel, the weights of the kept pixels, then zeros.
     weights: Vec<Vec<T>>,
 }
 
-impl<T: Real> Mask<T> {
-    /// From the weights of all pixels per channel, line after line; a channel without weights collects nothing. A pixel
-    /// whose weights are below `negligible` times the largest of their channels is left out.
+impl<T: Lanes> Mask<T> {
+    /// From the weights of all pixels per channel, line after line; a channel without weights collects nothing. A place whose
+    /// weights are all below `negligible` times the largest of their channels is left out.
     pub(super) fn new(maps: &[Vec<T>], line: usize, negligible: f64) -> Self {
+        let lanes = T::count(Vectors::of_processor());
         let largest = |map: &Vec<T>| {
             map.iter()
                 .fold(0.0, |most: f64, w| most.max(w.widen().abs()))
         };
         let least: Vec<f64> = maps.iter().map(|map| negligible * largest(map)).collect();
-        let counts = |pixel: usize| {
-            let mut limits = maps.iter().zip(&least);
-            limits.any(|(map, least)| map.get(pixel).is_some_and(|w| w.widen().abs() > *least))
+        let lines = maps.iter().map(Vec::len).max().unwrap_or(0) / line;
+        let mut mask = Self {
+            places: Vec::new(),
+            lanes,
+            line,
+            weights: vec![Vec::new(); maps.len()],
         };
-        let pixels = maps.iter().map(Vec::len).max().unwrap_or(0);
         let mut kept = 0;
-        let mut lines = Vec::new();
-        for start in (0..pixels).step_by(line) {
-            let mut runs: Vec<(Range<usize>, usize)> = Vec::new();
-            for x in (0..line).filter(|x| counts(start + x)) {
-                match runs.last_mut() {
-                    Some((run, _)) if run.end == x => run.end += 1,
-                    _ => runs.push((x..x + 1, kept)),
+        for first in (0..lines).step_by(lanes) {
+            for index in 0..line {
+                // Beyond the last line nothing counts.
+                let weight = |map: &Vec<T>, l: usize| {
+                    let value = map.get((first + l) * line + index);
+                    value.copied().unwrap_or_else(T::zero)
+                };
+                let counts = |(map, least): (&Vec<T>, &f64)| {
+                    (0..lanes).any(|l| weight(map, l).widen().abs() > *least)
+                };
+                let counts = maps.iter().zip(&least).any(counts);
+                mask.places.push(counts.then_some(kept));
+                if counts {
+                    for (weights, map) in mask.weights.iter_mut().zip(maps) {
+                        weights.extend((0..lanes).map(|l| weight(map, l)));
+                    }
+                    kept += lanes;
                 }
-                kept += 1;
-            }
-            lines.push(runs);
-        }
-        let mut weights = vec![vec![T::zero(); kept.next_multiple_of(PADDING)]; maps.len()];
-        for (weights, map) in weights.iter_mut().zip(maps) {
-            for (line, runs) in map.chunks(line).zip(&lines) {
-                for (run, place) in runs {
-                    weights[*place..][..run.len()].copy_from_slice(&line[run.clone()]);
-                }
             }
         }
-        Self { lines, weights }
+        for weights in &mut mask.weights {
+            weights.resize(kept.next_multiple_of(PADDING), T::zero());
+        }
+        mask
     }
 
     /// Number of kept pixels, with padding.
@@ -71,13 +80,15 @@ impl<T: Real> Mask<T> {
         self.weights.first().map_or(0, Vec::len)
     }
 
-    /// Copies what counts of a line of a wave to its place.
-    pub(super) fn pick(&self, line: usize, values: &[Complex<T>], picked: &mut Picked<T>) {
-        for (run, place) in self.lines.get(line).into_iter().flatten() {
-            let re = &mut picked.re[*place..][..run.len()];
-            let im = &mut picked.im[*place..][..run.len()];
-            for ((value, re), im) in values[run.clone()].iter().zip(re).zip(im) {
-                (*re, *im) = (value.re, value.im);
+    /// Copies what counts of some lines of a wave to its place.
+    pub(super) fn pick(&self, tile: &Tile<'_, T>, picked: &mut Picked<T>) {
+        let Some(places) = self.places.get(tile.first / self.lanes * self.line..) else {
+            return;
+        };
+        for (index, re, im) in tile.places() {
+            if let Some(place) = places.get(index).copied().flatten() {
+                picked.re[place..][..re.len()].copy_from_slice(re);
+                picked.im[place..][..im.len()].copy_from_slice(im);
             }
         }
     }

@@ -33,15 +33,15 @@ use rayon::prelude::*;
 use self::beams::BlochBeams;
 pub use self::coefficients::ImageCoefficients;
 use self::interference::{Interference, Mask, Picked};
-use self::products::Lanes;
 use super::detector::channels::{Channels, Weight};
 use super::engine::{Engine, Entrance, Workspace};
-use super::fft::Real;
 use super::grid::Grid;
+use super::lanes::{Aligned, Lanes, Tile};
+use super::wavefield::Watcher;
 use super::optics::Optics;
 use super::potential::Potential;
 use super::settings::Precision;
-use super::slices::{Slice, Slices};
+use super::slices::{Sheet, Slices};
 use crate::error::{Error, Result};
 use crate::neighbours::Point;
 use crate::units::RAD_PER_MRAD;
@@ -166,14 +166,14 @@ impl Bloch {
     }
 }
 
-impl<T: Real> Specimen<T> {
+impl<T: Lanes> Specimen<T> {
     fn new(potential: &Potential, optics: &Optics, negligible: f64) -> Result<Self> {
         Ok(Self::of(Slices::new(potential, optics)?, negligible))
     }
 
     fn of(slices: Slices<T>, negligible: f64) -> Self {
         let line = slices.grid().shape().1;
-        let mask = |slice: &Slice<T>| Mask::new(&slice.diffuse, line, negligible);
+        let mask = |slice: &Sheet<T>| Mask::new(&slice.diffuse_maps(), line, negligible);
         Self {
             diffuse: slices.unique().iter().map(mask).collect(),
             slices: Arc::new(slices),
@@ -215,7 +215,7 @@ impl Bench {
         let part = |(bloch, channels): (&BlochBeams, &Channels)| {
             let slices = Arc::clone(&specimen.slices);
             let engine = Engine::new(slices, &self.grid, bloch.q).with_tilt(tilt_mrad);
-            let behind = self.behind(channels);
+            let behind = self.behind(channels, engine.columns());
             let flight = Flight {
                 bench: self,
                 bloch,
@@ -240,12 +240,12 @@ impl Bench {
     }
 
     /// Where the detectors look at spectra behind the specimen, column by column.
-    fn behind<T: Real>(&self, channels: &Channels) -> Mask<T> {
-        let (rows, cols) = self.grid.shape();
+    fn behind<T: Lanes>(&self, channels: &Channels, columns: &[usize]) -> Mask<T> {
+        let rows = self.grid.shape().0;
         let map = |channel: usize| {
-            let mut map = vec![T::zero(); rows * cols];
-            for (column, weights) in map.chunks_mut(rows).enumerate() {
-                for run in channels.runs(channel, column) {
+            let mut map = vec![T::zero(); rows * columns.len()];
+            for (column, weights) in columns.iter().zip(map.chunks_mut(rows)) {
+                for run in channels.runs(channel, *column) {
                     match &run.weight {
                         Weight::One => weights[run.range.clone()].fill(T::one()),
                         Weight::Each(each) => {
@@ -273,7 +273,7 @@ impl Bench {
 }
 
 /// The beams of one Bloch vector on their way through the specimen.
-struct Flight<'a, T: Real> {
+struct Flight<'a, T: Lanes> {
     bench: &'a Bench,
     bloch: &'a BlochBeams,
     engine: Engine<T>,
@@ -285,7 +285,7 @@ struct Flight<'a, T: Real> {
 
 /// A beam on its way.
 struct Beam<T> {
-    wave: Vec<Complex<T>>,
+    wave: Aligned<T>,
     /// What scatters diffusely in the slice that it is about to enter.
     before: Picked<T>,
     /// What is on the detectors behind the last slice, if it leaves there.
@@ -332,7 +332,7 @@ impl<T: Lanes> Flight<'_, T> {
         let mut work = self.engine.workspace();
         let beam = |&[x, y]: &[i64; 2]| {
             let entrance = Entrance::Beam([place(y, rows), place(x, cols)]);
-            self.engine.enter(&entrance, &mut work, |_, _| {});
+            self.engine.enter(&entrance, &mut work, None);
             Beam {
                 wave: work.wave.clone(),
                 before: Picked::new(most.unwrap_or(0)),
@@ -346,15 +346,14 @@ impl<T: Lanes> Flight<'_, T> {
     fn advance(&self, beams: &mut [Beam<T>], index: usize, leaving: bool) {
         let step = |work: &mut Workspace<T>, beam: &mut Beam<T>| {
             std::mem::swap(&mut work.wave, &mut beam.wave);
+            let Specimen { slices, diffuse } = self.specimen;
+            let mut before = |rows: &Tile<'_, T>| diffuse[index].pick(rows, &mut beam.before);
+            let mut behind = |columns: &Tile<'_, T>| self.behind.pick(columns, &mut beam.behind);
             self.engine.step(
-                &self.specimen.slices.unique()[index],
+                &slices.unique()[index],
                 work,
-                |y, row| self.specimen.diffuse[index].pick(y, row, &mut beam.before),
-                |column, values| {
-                    if leaving {
-                        self.behind.pick(column, values, &mut beam.behind);
-                    }
-                },
+                (diffuse[index].len() > 0).then_some(&mut before as Watcher<'_, T>),
+                leaving.then_some(&mut behind as Watcher<'_, T>),
             );
             std::mem::swap(&mut work.wave, &mut beam.wave);
         };

@@ -7,94 +7,9 @@
 use std::ops::Range;
 
 use num_complex::Complex;
-use pulp::{Simd, WithSimd};
 
 use super::interference::Picked;
-use crate::multislice::fft::Real;
-
-/// Real numbers side by side in a vector register.
-pub(in crate::multislice) trait Lanes: Real {
-    /// A register.
-    type Lane<S: Simd>: Copy;
-    /// As many whole registers as there are.
-    fn lanes<S: Simd>(values: &[Self]) -> &[Self::Lane<S>];
-    /// Zeros.
-    fn zeros<S: Simd>(simd: S) -> Self::Lane<S>;
-    /// a b.
-    fn product<S: Simd>(simd: S, a: Self::Lane<S>, b: Self::Lane<S>) -> Self::Lane<S>;
-    /// a b + sum.
-    fn add_product<S: Simd>(
-        simd: S,
-        a: Self::Lane<S>,
-        b: Self::Lane<S>,
-        sum: Self::Lane<S>,
-    ) -> Self::Lane<S>;
-    /// −a b + sum.
-    fn subtract_product<S: Simd>(
-        simd: S,
-        a: Self::Lane<S>,
-        b: Self::Lane<S>,
-        sum: Self::Lane<S>,
-    ) -> Self::Lane<S>;
-    /// The sum of all numbers of a register.
-    fn total<S: Simd>(simd: S, lane: Self::Lane<S>) -> f64;
-}
-
-impl Lanes for f32 {
-    type Lane<S: Simd> = S::f32s;
-    #[inline(always)]
-    fn lanes<S: Simd>(values: &[Self]) -> &[S::f32s] {
-        S::as_simd_f32s(values).0
-    }
-    #[inline(always)]
-    fn zeros<S: Simd>(simd: S) -> S::f32s {
-        simd.splat_f32s(0.0)
-    }
-    #[inline(always)]
-    fn product<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
-        simd.mul_f32s(a, b)
-    }
-    #[inline(always)]
-    fn add_product<S: Simd>(simd: S, a: S::f32s, b: S::f32s, sum: S::f32s) -> S::f32s {
-        simd.mul_add_e_f32s(a, b, sum)
-    }
-    #[inline(always)]
-    fn subtract_product<S: Simd>(simd: S, a: S::f32s, b: S::f32s, sum: S::f32s) -> S::f32s {
-        simd.negate_mul_add_e_f32s(a, b, sum)
-    }
-    #[inline(always)]
-    fn total<S: Simd>(simd: S, lane: S::f32s) -> f64 {
-        simd.reduce_sum_f32s(lane).widen()
-    }
-}
-
-impl Lanes for f64 {
-    type Lane<S: Simd> = S::f64s;
-    #[inline(always)]
-    fn lanes<S: Simd>(values: &[Self]) -> &[S::f64s] {
-        S::as_simd_f64s(values).0
-    }
-    #[inline(always)]
-    fn zeros<S: Simd>(simd: S) -> S::f64s {
-        simd.splat_f64s(0.0)
-    }
-    #[inline(always)]
-    fn product<S: Simd>(simd: S, a: S::f64s, b: S::f64s) -> S::f64s {
-        simd.mul_f64s(a, b)
-    }
-    #[inline(always)]
-    fn add_product<S: Simd>(simd: S, a: S::f64s, b: S::f64s, sum: S::f64s) -> S::f64s {
-        simd.mul_add_e_f64s(a, b, sum)
-    }
-    #[inline(always)]
-    fn subtract_product<S: Simd>(simd: S, a: S::f64s, b: S::f64s, sum: S::f64s) -> S::f64s {
-        simd.negate_mul_add_e_f64s(a, b, sum)
-    }
-    #[inline(always)]
-    fn total<S: Simd>(simd: S, lane: S::f64s) -> f64 {
-        simd.reduce_sum_f64s(lane).widen()
-    }
-}
+use crate::multislice::lanes::{Kernel, Lanes, Registers, Vectors};
 
 /// The part of some rows of M that a block of pixels gives.
 pub(super) struct Rows<'a, T> {
@@ -109,26 +24,17 @@ pub(super) struct Rows<'a, T> {
     pub(super) sums: &'a mut [Complex<f64>],
 }
 
-/// Adds that part, with the widest registers of the processor.
+/// Adds that part.
 pub(super) fn add_products<T: Lanes>(rows: Rows<'_, T>) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if let Some(simd) = pulp::x86::V4::try_new() {
-            return Simd::vectorize(simd, rows);
-        }
-        if let Some(simd) = pulp::x86::V3::try_new() {
-            return Simd::vectorize(simd, rows);
-        }
-    }
-    pulp::Arch::new().dispatch(rows);
+    T::run(Vectors::of_processor(), rows);
 }
 
-impl<T: Lanes> WithSimd for Rows<'_, T> {
+impl<T: Lanes> Kernel<T> for Rows<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        if S::REGISTER_COUNT >= 32 {
+    fn run<S: Registers<T>>(self, simd: S) {
+        if S::COUNT >= 32 {
             self.add::<S, 3>(simd);
         } else {
             self.add::<S, 2>(simd);
@@ -139,7 +45,7 @@ impl<T: Lanes> WithSimd for Rows<'_, T> {
 impl<T: Lanes> Rows<'_, T> {
     /// In tiles of `TILE` × `TILE` waves.
     #[inline(always)]
-    fn add<S: Simd, const TILE: usize>(self, simd: S) {
+    fn add<S: Registers<T>, const TILE: usize>(self, simd: S) {
         let beams = self.waves.len();
         let rows = self.sums.len() / beams;
         // Beyond the last wave stands the last one again; what it gives is not used.
@@ -165,34 +71,34 @@ impl<T: Lanes> Rows<'_, T> {
 
 /// Σ w u_g* u_g' for a few g and g', from real and imaginary parts of the waves.
 #[inline(always)]
-fn products<T: Lanes, S: Simd, const TILE: usize>(
+fn products<T: Lanes, S: Registers<T>, const TILE: usize>(
     simd: S,
     left: [(&[T], &[T]); TILE],
     right: [(&[T], &[T]); TILE],
     weights: &[T],
 ) -> [[Complex<f64>; TILE]; TILE] {
-    let weights = T::lanes::<S>(weights);
-    let left_re = left.map(|(re, _)| &T::lanes::<S>(re)[..weights.len()]);
-    let left_im = left.map(|(_, im)| &T::lanes::<S>(im)[..weights.len()]);
-    let right_re = right.map(|(re, _)| &T::lanes::<S>(re)[..weights.len()]);
-    let right_im = right.map(|(_, im)| &T::lanes::<S>(im)[..weights.len()]);
-    let mut re = [[T::zeros(simd); TILE]; TILE];
+    let weights = S::lanes(weights);
+    let left_re = left.map(|(re, _)| &S::lanes(re)[..weights.len()]);
+    let left_im = left.map(|(_, im)| &S::lanes(im)[..weights.len()]);
+    let right_re = right.map(|(re, _)| &S::lanes(re)[..weights.len()]);
+    let right_im = right.map(|(_, im)| &S::lanes(im)[..weights.len()]);
+    let mut re = [[simd.splat(T::zero()); TILE]; TILE];
     let mut im = re;
     for (step, weight) in weights.iter().enumerate() {
-        let seen_re = right_re.map(|lanes| T::product(simd, lanes[step], *weight));
-        let seen_im = right_im.map(|lanes| T::product(simd, lanes[step], *weight));
+        let seen_re = right_re.map(|lanes| simd.mul(lanes[step], *weight));
+        let seen_im = right_im.map(|lanes| simd.mul(lanes[step], *weight));
         for i in 0..TILE {
             let (a, b) = (left_re[i][step], left_im[i][step]);
             for j in 0..TILE {
-                re[i][j] = T::add_product(simd, a, seen_re[j], re[i][j]);
-                im[i][j] = T::add_product(simd, a, seen_im[j], im[i][j]);
-                re[i][j] = T::add_product(simd, b, seen_im[j], re[i][j]);
-                im[i][j] = T::subtract_product(simd, b, seen_re[j], im[i][j]);
+                re[i][j] = simd.mul_add(a, seen_re[j], re[i][j]);
+                im[i][j] = simd.mul_add(a, seen_im[j], im[i][j]);
+                re[i][j] = simd.mul_add(b, seen_im[j], re[i][j]);
+                im[i][j] = simd.neg_mul_add(b, seen_re[j], im[i][j]);
             }
         }
     }
     std::array::from_fn(|i| {
-        std::array::from_fn(|j| Complex::new(T::total(simd, re[i][j]), T::total(simd, im[i][j])))
+        std::array::from_fn(|j| Complex::new(simd.total(re[i][j]), simd.total(im[i][j])))
     })
 }
 
@@ -240,10 +146,8 @@ mod tests {
 
     fn compare<T: Lanes>(tolerance: f64) {
         let expected = sums::<T>(plain);
-        for result in [
-            sums::<T>(add_products),
-            sums::<T>(|rows| rows.with_simd(pulp::Scalar::new())),
-        ] {
+        for vectors in Vectors::available() {
+            let result = sums::<T>(|rows| T::run(vectors, rows));
             for (place, (sum, expected)) in result.iter().zip(&expected).enumerate() {
                 if place % 7 >= place / 7 + 2 {
                     assert!((sum - expected).norm() < tolerance, "{place}");

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::super::band::Band;
 use super::super::engine::{Engine, Entrance, Workspace};
 use super::super::fft::Real;
+use super::super::lanes::Lanes;
 use super::combination::Rows;
 
 /// Unused elements between the waves: apart from a power of two, which would put them all in the same lines of the cache.
@@ -33,7 +34,7 @@ pub(super) fn pitch(rows: usize, band: &Band) -> usize {
     2 * rows * band.kx().len() + GAP
 }
 
-impl<T: Real> Matrix<T> {
+impl<T: Lanes> Matrix<T> {
     /// The beams `chosen` of the list `pixels` of the spectrum, in front of the specimen.
     pub(super) fn new(
         engine: &Engine<T>,
@@ -54,15 +55,15 @@ impl<T: Real> Matrix<T> {
         waves.for_each_init(
             || engine.workspace(),
             |work, (wave, &pixel)| {
-                engine.enter(&Entrance::Beam(pixel), work, |_, _| {});
-                store(work, band, kept, wave);
+                engine.enter(&Entrance::Beam(pixel), work, None);
+                store(engine, work, kept, wave);
             },
         );
         matrix
     }
 
     /// Sends the beams on to the depth of `plane` slices.
-    pub(super) fn advance(&mut self, engine: &Engine<T>, band: &Band, plane: usize) {
+    pub(super) fn advance(&mut self, engine: &Engine<T>, plane: usize) {
         let (kept, passed) = (self.kept, self.plane..plane);
         if passed.is_empty() {
             return;
@@ -70,14 +71,16 @@ impl<T: Real> Matrix<T> {
         self.values.par_chunks_exact_mut(self.pitch).for_each_init(
             || engine.workspace(),
             |work, wave| {
-                load(wave, band, kept, work);
+                load(engine, wave, kept, work);
                 engine.advance(passed.clone(), work);
-                store(work, band, kept, wave);
+                store(engine, work, kept, wave);
             },
         );
         self.plane = plane;
     }
+}
 
+impl<T> Matrix<T> {
     /// Row y of the waves from number `first` of the list on.
     pub(super) fn rows(&self, first: usize, y: usize) -> Rows<'_, T> {
         let start = (first - self.beams.start) * self.pitch + y * 2 * self.kept;
@@ -89,23 +92,19 @@ impl<T: Real> Matrix<T> {
     }
 }
 
-fn store<T: Real>(work: &mut Workspace<T>, band: &Band, kept: usize, wave: &mut [T]) {
-    let rows = work.wave().chunks_exact(band.cols);
-    for (row, stored) in rows.zip(wave.chunks_exact_mut(2 * kept)) {
-        let (re, im) = stored.split_at_mut(kept);
-        let inside = row[..band.pruned.start]
-            .iter()
-            .chain(&row[band.pruned.end..]);
-        for ((re, im), value) in re.iter_mut().zip(im).zip(inside) {
-            (*re, *im) = (value.re, value.im);
-        }
+fn store<T: Lanes>(engine: &Engine<T>, work: &Workspace<T>, kept: usize, wave: &mut [T]) {
+    let rows = wave.len() - GAP;
+    for (y, row) in wave[..rows].chunks_exact_mut(2 * kept).enumerate() {
+        let (re, im) = row.split_at_mut(kept);
+        engine.copy_row(work, y, re, im);
     }
 }
 
-fn load<T: Real>(wave: &[T], band: &Band, kept: usize, work: &mut Workspace<T>) {
-    let rows = work.wave().chunks_exact_mut(band.cols);
-    for (row, stored) in rows.zip(wave.chunks_exact(2 * kept)) {
-        spread(stored, band, row);
+fn load<T: Lanes>(engine: &Engine<T>, wave: &[T], kept: usize, work: &mut Workspace<T>) {
+    let rows = wave.len() - GAP;
+    for (y, row) in wave[..rows].chunks_exact(2 * kept).enumerate() {
+        let (re, im) = row.split_at(kept);
+        engine.set_row(work, y, re, im);
     }
 }
 

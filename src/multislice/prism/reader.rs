@@ -7,9 +7,9 @@ use super::super::band::Band;
 use super::super::detector::channels::Channels;
 use super::super::fft::{Fft2, Real, Scratch};
 use super::super::grid::Grid;
+use super::super::lanes::Lanes;
 use super::super::optics::Optics;
-use super::super::readout::weighted_intensity;
-use super::super::slices::{Slice, Slices};
+use super::super::slices::{Sheet, Slices};
 use super::raster::stretches;
 use super::reduction::Waves;
 use crate::error::Result;
@@ -22,6 +22,9 @@ pub(super) struct Reader<T: Real> {
     exits: Vec<usize>,
     fft: Fft2<T>,
     band: Band,
+    /// Of each different slice the map of what is scattered diffusely into each channel, `(y, x)` on the whole field; empty if
+    /// nothing is.
+    diffuse: Vec<Vec<Vec<T>>>,
 }
 
 /// The memory of one thread.
@@ -30,8 +33,8 @@ pub(super) struct Workspace<T: Real> {
     scratch: Scratch<T>,
 }
 
-impl<T: Real> Reader<T> {
-    pub(super) fn new(optics: &Optics, window: &Grid) -> Result<Self> {
+impl<T: Lanes> Reader<T> {
+    pub(super) fn new(optics: &Optics, window: &Grid, slices: &Slices<T>) -> Result<Self> {
         let wavelength = optics.probe.wavelength();
         let channels = || Channels::new(&optics.detectors, window, [0.0; 2], wavelength);
         Ok(Self {
@@ -40,6 +43,7 @@ impl<T: Real> Reader<T> {
             exits: optics.exit_slices.clone(),
             fft: Fft2::new(window.shape()),
             band: Band::new(window),
+            diffuse: slices.unique().iter().map(Sheet::diffuse_maps).collect(),
         })
     }
 
@@ -77,9 +81,10 @@ impl<T: Real> Reader<T> {
         for (probe, sums) in sums.chunks_exact_mut(2 * readings).enumerate() {
             let (elastic, diffuse) = sums.split_at_mut(readings);
             waves.extract(probe, &mut work.wave);
-            if let Some(slice) = slices.first(plane + usize::from(ahead)).nth(plane) {
+            if ahead {
+                let maps = &self.diffuse[slices.order()[plane]];
                 let corner = [waves.top(), waves.left(probe)];
-                self.diffuse(slice, slices.grid(), corner, &work.wave, diffuse);
+                self.diffuse(maps, slices.grid(), corner, &work.wave, diffuse);
             }
             if let Some(channels) = channels {
                 self.elastic(channels, work, elastic);
@@ -91,7 +96,7 @@ impl<T: Real> Reader<T> {
     /// Σ W |ψ|² over the window that begins at `corner`, a fraction of the beam.
     fn diffuse(
         &self,
-        slice: &Slice<T>,
+        maps: &[Vec<T>],
         grid: &Grid,
         [top, left]: [i64; 2],
         wave: &[Complex<T>],
@@ -99,7 +104,7 @@ impl<T: Real> Reader<T> {
     ) {
         let (rows, cols) = grid.shape();
         let pixels = (self.fft.rows * self.fft.cols) as f64;
-        let seen = sums.iter_mut().zip(&slice.diffuse);
+        let seen = sums.iter_mut().zip(maps);
         for (sum, map) in seen.filter(|(_, map)| !map.is_empty()) {
             for (y, row) in wave.chunks_exact(self.fft.cols).enumerate() {
                 let start = (top + y as i64).rem_euclid(rows as i64) as usize * cols;
@@ -150,4 +155,25 @@ impl<T: Real> Reader<T> {
             }
         }
     }
+}
+
+/// Lanes summed side by side: independent sums keep the vector units busy.
+const LANES: usize = 16;
+
+/// Σ w |ψ|² over a row: products and short sums in the wave's precision, the rest in double.
+fn weighted_intensity<T: Real>(row: &[Complex<T>], weights: &[T]) -> f64 {
+    let mut lanes = [T::zero(); LANES];
+    let (values, rest) = row.as_chunks::<LANES>();
+    let (factors, rest_factors) = weights.as_chunks::<LANES>();
+    for (values, factors) in values.iter().zip(factors) {
+        for lane in 0..LANES {
+            let value = values[lane];
+            let square = value.re * value.re + value.im * value.im;
+            lanes[lane] = lanes[lane] + square * factors[lane];
+        }
+    }
+    let tail = rest.iter().zip(rest_factors);
+    let tail =
+        tail.map(|(value, factor)| ((value.re * value.re + value.im * value.im) * *factor).widen());
+    lanes.iter().map(|lane| lane.widen()).sum::<f64>() + tail.sum::<f64>()
 }

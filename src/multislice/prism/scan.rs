@@ -9,8 +9,9 @@ use rayon::prelude::*;
 
 use super::super::band::Band;
 use super::super::engine::Engine;
-use super::super::fft::{Fft2, Real};
+use super::super::fft::Fft2;
 use super::super::grid::Grid;
+use super::super::lanes::Lanes;
 use super::super::optics::Optics;
 use super::super::probe::Probe;
 use super::super::settings::PrismSettings;
@@ -25,7 +26,7 @@ use crate::error::Result;
 use crate::neighbours::Point;
 
 /// One precision, one tilt.
-pub(super) struct Core<T: Real> {
+pub(super) struct Core<T: Lanes> {
     engine: Engine<T>,
     field: Field,
     bench: Arc<Bench<T>>,
@@ -34,7 +35,7 @@ pub(super) struct Core<T: Real> {
 }
 
 /// What does not depend on the tilt.
-struct Bench<T: Real> {
+struct Bench<T: Lanes> {
     grid: Grid,
     window: Grid,
     band: Band,
@@ -48,7 +49,7 @@ struct Bench<T: Real> {
     reader: Reader<T>,
 }
 
-impl<T: Real> Core<T> {
+impl<T: Lanes> Core<T> {
     pub(super) fn new(
         slices: Arc<Slices<T>>,
         optics: &Optics,
@@ -70,7 +71,7 @@ impl<T: Real> Core<T> {
         };
         let bench = Bench {
             series: probes.map(weights).collect(),
-            reader: Reader::new(optics, &window)?,
+            reader: Reader::new(optics, &window, &slices)?,
             fft: Fft2::new(grid.shape()),
             grid,
             window,
@@ -225,7 +226,7 @@ impl<T: Real> Core<T> {
             held.extend(held.last().cloned());
         }
         let last = held.len() - 1;
-        held[last].advance(&self.engine, band, plane);
+        held[last].advance(&self.engine, plane);
         &held[last]
     }
 }
@@ -291,12 +292,15 @@ mod tests {
     #[test]
     fn diffuse_signal_equals_that_of_the_full_field() {
         let optics = optics();
-        let map = |slice: usize, channel: usize, pixel: usize| {
+        let value = |slice: usize, channel: usize, pixel: usize| {
             1e-3 * ((pixel * (channel + 2) + 31 * slice) as f64).sin().powi(2)
         };
-        let mut slices = Slices::<f64>::new(&potential(), &optics).unwrap();
-        slices.scatter_diffusely(2, map);
-        let slices = Arc::new(slices);
+        let maps = |slice: usize| {
+            let map = |channel| (0..64 * 60).map(move |pixel| value(slice, channel, pixel));
+            (0..2).map(|channel| map(channel).collect()).collect()
+        };
+        let slices = Slices::<f64>::new(&potential(), &optics).unwrap();
+        let slices = Arc::new(slices.scattering(maps));
         let positions = [[1.1, 2.3], [4.9, 5.2], [4.9, 7.7]];
         let visits = positions.map(|position| Visit {
             position,

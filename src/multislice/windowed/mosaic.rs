@@ -227,7 +227,7 @@ mod tests {
     fn transmission(specimen: &Potential, optics: &Optics, spans: [Span; 2]) -> Vec<Complex<f64>> {
         let slices: Slices<f64> = slices(specimen, optics, spans).unwrap();
         let slice = slices.first(1).next().unwrap();
-        slice.transmission.clone()
+        slice.transmission()
     }
 
     fn span(first: i64, count: usize) -> Span {
@@ -285,7 +285,7 @@ mod tests {
         let (specimen, optics) = layer();
         let found = transmission(&specimen, &optics, [span(0, 480), span(0, 560)]);
         let whole: Slices<f64> = Slices::new(&specimen, &optics).unwrap();
-        let expected = &whole.first(1).next().unwrap().transmission;
+        let expected = &whole.first(1).next().unwrap().transmission();
         let errors: Vec<f64> = found
             .iter()
             .zip(expected)

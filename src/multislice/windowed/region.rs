@@ -9,7 +9,7 @@ use ndarray::Array3;
 use num_complex::Complex;
 
 use super::super::engine::Engine;
-use super::super::fft::Real;
+use super::super::lanes::Lanes;
 use super::super::full_field::AnyEngine;
 use super::super::grid::{Grid, quick_length};
 use super::super::optics::Optics;
@@ -238,7 +238,7 @@ impl Region {
     }
 }
 
-fn engine<T: Real>(
+fn engine<T: Lanes>(
     specimen: &Potential,
     window: &Window,
     optics: &Optics,
@@ -252,6 +252,6 @@ fn engine<T: Real>(
     Ok(on_grid(&Arc::new(slices), &window.grid))
 }
 
-fn on_grid<T: Real>(slices: &Arc<Slices<T>>, grid: &Grid) -> Engine<T> {
+fn on_grid<T: Lanes>(slices: &Arc<Slices<T>>, grid: &Grid) -> Engine<T> {
     Engine::new(Arc::clone(slices), grid, [0.0; 2])
 }

@@ -7,9 +7,10 @@ use rayon::prelude::*;
 
 use super::super::checks::beam_width;
 use super::super::engine::{Engine, Entrance, Wave};
-use super::super::fft::{Fft2, Real, widen};
+use super::super::fft::{Fft2, widen};
 use super::super::full_field::AnyEngine;
 use super::super::grid::Grid;
+use super::super::lanes::Lanes;
 use super::super::optics::Optics;
 use super::super::potential::Potential;
 use super::super::probe::Probe;
@@ -181,7 +182,7 @@ impl<'a> Search<'a> {
     }
 
     /// What reaches the border at the exit where it is most, averaged over the focal series.
-    fn border_of<T: Real>(
+    fn border_of<T: Lanes>(
         &self,
         engine: &Engine<T>,
         readout: &Readout,
@@ -265,7 +266,7 @@ impl<'a> Search<'a> {
 }
 
 /// Waves in real space at the exits, `(y, x)`, Σ|ψ|² = 1 for the incident probe.
-fn exit_waves<T: Real>(
+fn exit_waves<T: Lanes>(
     engine: &Engine<T>,
     probe: &Probe,
     visit: &Visit,
@@ -285,11 +286,14 @@ fn exit_waves<T: Real>(
         &wave,
         exits,
         &mut engine.workspace(),
-        |_, _, _, _| {},
-        |exit, column, values| {
-            for (y, value) in values.iter().enumerate() {
-                waves[exit][y * cols + column] = widen(*value) * scale;
-            }
+        None,
+        &mut |exit, columns| {
+            columns.lines(|kept, values| {
+                let column = engine.columns()[kept];
+                for (y, value) in values.iter().enumerate() {
+                    waves[exit][y * cols + column] = widen(*value) * scale;
+                }
+            });
         },
     );
     let fft = Fft2::new((rows, cols));
