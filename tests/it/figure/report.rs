@@ -1,5 +1,6 @@
 //! A page that holds text, tables, figures and where they came from.
 
+use ferrostem::figure::Figure;
 use ferrostem::figure::curve::curves_figure;
 use ferrostem::figure::histogram::displacement_histograms;
 use ferrostem::figure::map::{arrows_figure, columns_figure, field_figure};
@@ -42,35 +43,61 @@ fn shifts() -> Table {
     }
 }
 
+fn captioned(caption: &str, figure: Figure) -> (String, Figure) {
+    (caption.to_owned(), figure)
+}
+
 fn sections() -> Vec<Section> {
     let (a, b) = lattice(30, 30, vortex);
     let image = micrograph((512, 512), [0.24, 0.24], &a, &b);
+    let arrows = arrows_figure("", Some(&image), &b, &convention()).unwrap();
+    let columns = columns_figure("", &image, &a, &positions(&b)).unwrap();
+    let dense = field_figure("", &lattice(256, 256, vortex).1, &convention()).unwrap();
+    let done = "Images of R3c BiFeO3 were simulated by multislice at eleven tilts. Columns were fitted, \
+                and networks trained on two thirds of each image; what is shown comes from the last third.";
+    let section = |heading: &str, paragraph: &str, figures| Section {
+        heading: heading.to_owned(),
+        paragraphs: vec![paragraph.to_owned()],
+        figures,
+        ..Section::default()
+    };
+    let bias = section(
+        "Bias against tilt",
+        "The apparent shift grows with tilt and is largest at 10 nm.",
+        vec![
+            captioned("By thickness.", curves_figure("", &tilt_curves(), 2)),
+            captioned("At 10 nm.", tilt_curve("", 1.0).figure()),
+        ],
+    );
     vec![
-            Section {
-                heading: "What was done".to_owned(),
-                paragraphs: vec!["Images of R3c BiFeO3 were simulated by multislice at eleven tilts and four thicknesses. \
-                    Columns were fitted, and networks trained on two thirds of each image; what is shown comes \
-                    from the last third.".to_owned()],
-                figures: vec![("D as arrows, over the simulated image. P points against D.".to_owned(), arrows_figure("", Some(&image), &b, &convention()).unwrap()),
-                    ("Columns found: 961 A and 900 B.".to_owned(), columns_figure("", &image, &a, &positions(&b)).unwrap())],
-                ..Section::default()
-            },
-            Section {
-                heading: "Bias against tilt".to_owned(),
-                paragraphs: vec!["The apparent shift grows with tilt and is largest at 10 nm.".to_owned()],
-                figures: vec![("By thickness; bars are ±1 standard deviation over seeds.".to_owned(), curves_figure("", &tilt_curves(), 2)), ("At 10 nm.".to_owned(), tilt_curve("", 1.0).figure())],
-                tables: vec![shifts()],
-            },
-            Section { heading: "Distribution".to_owned(), figures: vec![("Every cell of a dense grid.".to_owned(), field_figure("", &lattice(256, 256, vortex).1, &convention()).unwrap()), ("Components of D.".to_owned(), displacement_histograms("", &b))], ..Section::default() },
-        ]
+        section(
+            "What was done",
+            done,
+            vec![
+                captioned("D as arrows. P points against D.", arrows),
+                captioned("Columns found: 961 A and 900 B.", columns),
+            ],
+        ),
+        Section {
+            tables: vec![shifts()],
+            ..bias
+        },
+        section(
+            "Distribution",
+            "",
+            vec![
+                captioned("Every cell of a dense grid.", dense),
+                captioned("Components of D.", displacement_histograms("", &b)),
+            ],
+        ),
+    ]
 }
 
 fn report(smoke: bool) -> Report {
     Report {
         title: "Tilt sensitivity of polarization maps in BiFeO3".to_owned(),
         subtitle: "Apparent shift of the B columns against specimen tilt, thickness and source \
-                   size, measured by column \
-                   fitting and by three networks; five seeds."
+                   size, measured by column fitting and by three networks; five seeds."
             .to_owned(),
         tiles: vec![
             tile("3.1 pm", "RMS error, network", "± 0.2 pm over 5 seeds"),
