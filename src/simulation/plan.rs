@@ -13,7 +13,7 @@ use crate::crystal::snapshots::Snapshots;
 use crate::crystal::tilt_field::TiltField;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
-use crate::multislice::checks::{check_detector, probe_room};
+use crate::multislice::checks::{check_detector, check_sight, probe_room};
 use crate::multislice::{
     Detector, Grid, Method, Optics, Potential, ScanArea, ThermalDiffuse, Windowed, slice_count,
 };
@@ -76,6 +76,7 @@ impl Plan {
             // What is scattered diffusely into a detector is known for any angle.
             if settings.counts_elastic() {
                 check_detector(source, name, detector, &grid, &settings.probe)?;
+                check_sight(source, name, detector, &field, &settings.probe)?;
             }
         }
         if let Some(phonons) = &settings.phonons {
