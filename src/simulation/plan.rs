@@ -13,7 +13,7 @@ use crate::crystal::tilt_field::TiltField;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
 use crate::multislice::checks::{check_detector, check_sight};
-use crate::multislice::{Detector, Grid, Method, Windowed, slice_count};
+use crate::multislice::{Detector, Grid, Method, Windowed, WindowedSettings, slice_count};
 use crate::neighbours::Point;
 use crate::provenance::InputHash;
 use crate::settings::Source;
@@ -61,6 +61,7 @@ impl Plan {
         let structure = &crystal.structure;
         let [x, y, height] = structure.cell;
         let grid = wave_grid(&settings.grid, [x, y], source)?;
+        let given = settings.multislice.windowed.clone();
         let (settings, reason) = method::resolve(settings, structure.cell);
         method::check(&settings, source, &grid)?;
         let field = method::probe_field(&settings, source, &grid)?;
@@ -81,17 +82,19 @@ impl Plan {
             inputs: crystal.inputs,
             grid,
         };
-        Ok(plan.without_vain_windows())
+        Ok(plan.without_vain_windows(given))
     }
 
-    /// With the full field in place of windows that were chosen by `auto`, if no window suits.
-    fn without_vain_windows(mut self) -> Self {
+    /// With the full field in place of windows that were chosen by `auto`, if no window suits; `given` is what the settings say
+    /// of windows.
+    fn without_vain_windows(mut self, given: Option<WindowedSettings>) -> Self {
         let chosen = self.reason.is_some();
         if chosen
             && self.settings.multislice.method == Method::Windowed
             && let Err(error) = self.windowed()
         {
             self.settings.multislice.method = Method::Multislice;
+            self.settings.multislice.windowed = given;
             self.reason = Some(format!("no window suits ({error})"));
         }
         self
