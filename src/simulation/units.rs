@@ -138,19 +138,50 @@ pub(super) fn cut(
     units
 }
 
+/// Numbers of the units that differ from unit `index` of the first phonon configuration in the configuration alone, itself the
+/// first; there are `of_configuration` units in each.
+pub(super) fn twins(
+    index: usize,
+    of_configuration: usize,
+    configurations: usize,
+) -> impl Iterator<Item = usize> {
+    (0..configurations).map(move |configuration| index + configuration * of_configuration)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn units_cover_every_place_once() {
-        let raster = Raster {
+    fn raster() -> Raster {
+        Raster {
             start: [0.0; 2],
             step: [0.1; 2],
             points: [50, 31],
-        };
+        }
+    }
+
+    #[test]
+    fn twins_differ_in_the_configuration_alone() {
+        for blocks_first in [false, true] {
+            let units = cut(&raster(), (7, 13), 4, 3, blocks_first);
+            let of_configuration = units.len() / 4;
+            for (index, unit) in units.iter().take(of_configuration).enumerate() {
+                let twins: Vec<&Unit> = twins(index, of_configuration, 4)
+                    .map(|twin| &units[twin])
+                    .collect();
+                let expected = (0..4).map(|configuration| Unit {
+                    configuration,
+                    ..unit.clone()
+                });
+                assert!(expected.eq(twins.into_iter().cloned()));
+            }
+        }
+    }
+
+    #[test]
+    fn units_cover_every_place_once() {
         for (block, blocks_first) in [((11, 50), false), ((7, 13), true), ((31, 50), false)] {
-            let units = cut(&raster, block, 2, 3, blocks_first);
+            let units = cut(&raster(), block, 2, 3, blocks_first);
             let mut seen = std::collections::BTreeSet::new();
             for unit in &units {
                 for place in unit.places() {
