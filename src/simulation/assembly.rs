@@ -10,7 +10,7 @@ use super::units::{Unit, twins};
 use crate::acquisition::Acquisition;
 use crate::error::Result;
 use crate::image::Image;
-use crate::multislice::{Detector, PatternGrid, images_from_channels};
+use crate::multislice::images_from_channels;
 use crate::provenance::Provenance;
 use crate::storage::hspy::{DetectorStack, ImageFile, write_images_and_patterns};
 use crate::storage::parts::Parts;
@@ -61,7 +61,7 @@ pub(super) fn assemble(
         truth: plan.truth.in_field(raster.start, raster.end(), [x, y]),
         provenance: provenance.finished(),
     };
-    write_images_and_patterns(output, &file, patterns(plan, parts)?, force)
+    write_images_and_patterns(output, &file, patterns(plan, parts), force)
 }
 
 /// Names of the images that are differences or angles, not counts of electrons.
@@ -182,14 +182,10 @@ fn acquire_stack(
 }
 
 /// The diffraction patterns of the pixelated detectors, to be read from the parts while they are written.
-fn patterns<'a>(plan: &'a Plan, parts: &'a Parts) -> Result<Vec<PatternStream<'a>>> {
+fn patterns<'a>(plan: &'a Plan, parts: &'a Parts) -> Vec<PatternStream<'a>> {
     let mut streams = Vec::new();
     let mut first = plan.channel_count();
-    for (name, detector) in &plan.settings.detectors {
-        let Detector::Pixelated(settings) = detector else {
-            continue;
-        };
-        let camera = PatternGrid::new(settings, &plan.grid, plan.settings.probe.wavelength())?;
+    for (name, camera) in &plan.cameras {
         let readings = first..first + camera.shape().iter().product::<usize>();
         first = readings.end;
         let units = plan.units();
@@ -213,7 +209,7 @@ fn patterns<'a>(plan: &'a Plan, parts: &'a Parts) -> Result<Vec<PatternStream<'a
             blocks: Box::new(blocks),
         });
     }
-    Ok(streams)
+    streams
 }
 
 /// The patterns of a unit, averaged over its `twins`, the parts of all phonon configurations: one block per thickness and row of

@@ -1,5 +1,6 @@
 //! A plan in words: size, method and work, for `check` and `--verbose`.
 
+use super::cost::size_in_words;
 use super::plan::Plan;
 use crate::error::Result;
 use crate::multislice::{Detector, Method};
@@ -23,11 +24,9 @@ impl Plan {
             ("tilts", self.settings.tilts_mrad.len().to_string()),
             ("phonons", self.thermal_in_words()),
             ("exit thicknesses", self.exits_in_words()),
+            ("patterns", self.patterns_in_words()),
             ("wave-slices", work.wave_slices.to_string()),
-            (
-                "memory",
-                format!("about {:.2} GiB", work.bytes as f64 / f64::from(1u32 << 30)),
-            ),
+            ("memory", format!("about {}", size_in_words(work.bytes))),
         ]
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
@@ -84,5 +83,21 @@ impl Plan {
         let thicknesses = self.thicknesses_nm();
         let thicknesses: Vec<String> = thicknesses.iter().map(|t| format!("{t:.3}")).collect();
         format!("{} nm", thicknesses.join(", "))
+    }
+
+    /// Pixels and size on disk of each 4D data set; nothing without cameras.
+    fn patterns_in_words(&self) -> String {
+        let images = self.settings.tilts_mrad.len() * self.exit_slices.len();
+        let frames = (images * self.raster.len()) as u64;
+        let words = self.cameras.iter().map(|(name, camera)| {
+            let [rows, cols] = camera.shape();
+            let [dy, dx] = camera.step_mrad();
+            let bytes = frames * (rows * cols * size_of::<f32>()) as u64;
+            let size = size_in_words(bytes);
+            format!(
+                "{name}: {cols} × {rows} px of {dx:.3} × {dy:.3} mrad (x × y), {size} of 4D data"
+            )
+        });
+        words.collect::<Vec<_>>().join("; ")
     }
 }

@@ -13,7 +13,9 @@ use crate::crystal::tilt_field::TiltField;
 use crate::crystal::{Structure, Truth};
 use crate::error::Result;
 use crate::multislice::checks::{check_detector, check_sight};
-use crate::multislice::{Detector, Grid, Method, Windowed, WindowedSettings, slice_count};
+use crate::multislice::{
+    Detector, Grid, Method, PatternGrid, Windowed, WindowedSettings, slice_count,
+};
 use crate::neighbours::Point;
 use crate::provenance::InputHash;
 use crate::settings::Source;
@@ -36,6 +38,8 @@ pub struct Plan {
     pub raster: Raster,
     /// Slices after which the detectors are read.
     pub exit_slices: Vec<usize>,
+    /// The cameras of the pixelated detectors, by name and in their order.
+    pub cameras: Vec<(String, PatternGrid)>,
     /// Smaller side of the periodic field that a probe has for itself [Å].
     probe_side: f64,
     /// The window of the method of this name, once it was searched.
@@ -70,6 +74,7 @@ impl Plan {
         let plan = Self {
             exit_slices: settings.multislice.exit_slices(source, height)?,
             raster: Raster::new(&settings.scan, [x, y], source)?,
+            cameras: cameras(&settings, &grid)?,
             window: OnceLock::new(),
             probe_side: method::smaller_side(&field),
             settings,
@@ -116,7 +121,18 @@ impl Plan {
 
     /// How the raster is cut into units, `(rows, cols)`.
     pub(super) fn block(&self) -> (usize, usize) {
-        block_of(self.settings.multislice.method, &self.raster)
+        block_of(
+            self.settings.multislice.method,
+            &self.raster,
+            self.numbers_per_probe(),
+        )
+    }
+
+    /// Numbers that a probe gives: channels and pixels of cameras, at each exit.
+    pub(super) fn numbers_per_probe(&self) -> usize {
+        let pixels = |(_, camera): &(String, PatternGrid)| camera.shape().iter().product::<usize>();
+        let readings = self.channel_count() + self.cameras.iter().map(pixels).sum::<usize>();
+        readings * self.exit_slices.len()
     }
 
     /// Smaller side of the periodic field that a probe has for itself [Å].
@@ -161,8 +177,8 @@ impl Plan {
             .collect()
     }
 
-    /// What identifies the numbers of this simulation: the settings that the wave depends on, the content of the files they
-    /// name, and the program's version.
+    /// What identifies the parts of this simulation: the settings that the wave depends on, the content of the files they
+    /// name, how the raster is cut, and the program's version.
     #[must_use]
     pub fn key(&self, inputs: &[InputHash]) -> String {
         let settings = SimulationSettings {
@@ -170,8 +186,9 @@ impl Plan {
             ..self.settings.clone()
         };
         let hashes: Vec<&str> = inputs.iter().map(|input| input.blake3.as_str()).collect();
+        let (rows, cols) = self.block();
         format!(
-            "{}\n{}\n{}",
+            "{}\n{}\n{}\n{rows} × {cols}",
             crate::provenance::VERSION,
             toml::to_string(&settings).unwrap_or_default(),
             hashes.join("\n")
@@ -208,4 +225,16 @@ fn check_thermal(settings: &SimulationSettings, source: &Source, crystal: &Cryst
         thermal.validate(&source.under("thermal_diffuse"), &structure.numbers)?;
     }
     Ok(())
+}
+
+/// The cameras of the pixelated detectors.
+fn cameras(settings: &SimulationSettings, grid: &Grid) -> Result<Vec<(String, PatternGrid)>> {
+    let mut cameras = Vec::new();
+    for (name, detector) in &settings.detectors {
+        if let Detector::Pixelated(camera) = detector {
+            let camera = PatternGrid::new(camera, grid, settings.probe.wavelength())?;
+            cameras.push((name.clone(), camera));
+        }
+    }
+    Ok(cameras)
 }
