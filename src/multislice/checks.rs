@@ -2,6 +2,7 @@
 
 use std::f64::consts::{PI, TAU};
 
+use super::detector::sight::blind_channel;
 use super::detector::{Detector, PatternGrid};
 use super::grid::Grid;
 use super::probe::ProbeSettings;
@@ -44,6 +45,39 @@ pub fn check_detector(
         }
     }
     Ok(())
+}
+
+/// Checks that every channel of a detector has a pixel of the diffraction pattern, in the `field` that a probe has for itself: the
+/// pixels are λ/L wide on a side L, and a ring or segment may lie between them.
+///
+/// # Errors
+/// One has none: its image would be zero.
+pub fn check_sight(
+    source: &Source,
+    name: &str,
+    detector: &Detector,
+    field: &Grid,
+    probe: &ProbeSettings,
+) -> Result<()> {
+    let Some(channel) = blind_channel(detector, field, probe.wavelength()) else {
+        return Ok(());
+    };
+    // Two channels may make one image.
+    let images = detector.image_names(name);
+    let image = images.get(channel).or(images.first());
+    let (inner, outer) = detector.angles();
+    let got = format!(
+        "{inner} to {outer} mrad, where no pixel of the diffraction pattern is left for the image `{}`",
+        image.map_or(name, String::as_str)
+    );
+    let [y, x] = field.extent();
+    let [high, wide] = [y, x].map(|side| probe.wavelength() / side / RAD_PER_MRAD);
+    let allowed = format!(
+        "angles with pixels, which are {wide:.3} × {high:.3} mrad apart on the {x:.1} × {y:.1} Å that a probe has here (x × y): \
+         a wider detector, fewer segments, or a larger field"
+    );
+    let key = format!("detectors.{name}.{}", detector.key("outer_mrad"));
+    Err(source.wrong(&key, got, allowed))
 }
 
 /// Checks that the probe fits into the cell, which is periodic: what leaves on one side comes back on the other.
@@ -163,7 +197,9 @@ pub fn expected_work(sizes: Sizes, precision: Precision) -> Work {
 #[cfg(test)]
 mod tests {
     use super::super::aberrations::Aberrations;
-    use super::super::detector::{AnnularDetector, PixelatedDetector};
+    use super::super::detector::{
+        AnnularDetector, CentreOfMassDetector, PixelatedDetector, SegmentedDetector,
+    };
     use super::super::probe::Aperture;
     use super::*;
 
@@ -223,6 +259,61 @@ mod tests {
         let message = check(200.0).unwrap_err().to_string();
         assert!(message.starts_with("sim.toml:2: detectors.haadf.outer_mrad: got 200"));
         assert!(message.contains("101.2 mrad"), "{message}");
+    }
+
+    #[test]
+    fn a_detector_must_see_a_pixel() {
+        let source = Source::from_text("sim.toml", "[detectors.d]\nouter_mrad = 200\n");
+        let lens = probe(30.0, 0.0);
+        let annulus = |inner_mrad, outer_mrad| {
+            Detector::Annular(AnnularDetector {
+                inner_mrad,
+                outer_mrad,
+            })
+        };
+        let segments = |inner_mrad, sectors| {
+            Detector::Segmented(SegmentedDetector {
+                inner_mrad,
+                outer_mrad: 40.0,
+                rings: 1,
+                sectors,
+                rotation_rad: 0.1,
+            })
+        };
+        let mass = |outer_mrad| {
+            Detector::CentreOfMass(CentreOfMassDetector {
+                inner_mrad: 0.0,
+                outer_mrad,
+            })
+        };
+        let refusal = |detector: &Detector, side: f64| {
+            let pixels = (side / 0.08) as usize;
+            let field = Grid::new((pixels, pixels), [side, side]).unwrap();
+            let checked = check_sight(&source, "d", detector, &field, &lens);
+            checked.err().map(|error| error.to_string())
+        };
+        // Pixels of 6.27 mrad on 4 Å: at 6.27, 8.87, 12.54 … mrad; of 1.57 mrad on 16 Å.
+        for (detector, image) in [
+            (annulus(9.0, 12.0), "d"),
+            // The ring has 32 pixels.
+            (segments(35.0, 40), "d_r0s"),
+            (mass(6.0), "d_x"),
+        ] {
+            let message = refusal(&detector, 4.0).unwrap();
+            let outer = detector.outer_mrad();
+            for part in [
+                format!("to {outer} mrad"),
+                format!("`{image}"),
+                "6.270 × 6.270 mrad".into(),
+            ] {
+                assert!(message.contains(&part), "{message}");
+            }
+            assert!(message.starts_with("sim.toml:"), "{message}");
+            assert_eq!(refusal(&detector, 16.0), None);
+        }
+        assert_eq!(refusal(&annulus(8.5, 9.0), 4.0), None);
+        assert_eq!(refusal(&segments(0.0, 4), 4.0), None);
+        assert_eq!(refusal(&mass(7.0), 4.0), None);
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! From finished units to the file of images: averages, what the microscope adds, diffraction patterns.
 
+use std::ops::Range;
 use std::path::Path;
 
 use ndarray::{Array2, Array4, s};
 
 use super::plan::Plan;
-use super::units::Unit;
+use super::units::{Unit, twins};
 use crate::acquisition::Acquisition;
 use crate::error::Result;
 use crate::image::Image;
-use crate::multislice::{Detector, PatternGrid, images_from_channels};
+use crate::multislice::images_from_channels;
 use crate::provenance::Provenance;
 use crate::storage::hspy::{DetectorStack, ImageFile, write_images_and_patterns};
 use crate::storage::parts::Parts;
@@ -60,7 +61,7 @@ pub(super) fn assemble(
         truth: plan.truth.in_field(raster.start, raster.end(), [x, y]),
         provenance: provenance.finished(),
     };
-    write_images_and_patterns(output, &file, patterns(plan, parts)?, force)
+    write_images_and_patterns(output, &file, patterns(plan, parts), force)
 }
 
 /// Names of the images that are differences or angles, not counts of electrons.
@@ -181,58 +182,54 @@ fn acquire_stack(
 }
 
 /// The diffraction patterns of the pixelated detectors, to be read from the parts while they are written.
-fn patterns<'a>(plan: &'a Plan, parts: &'a Parts) -> Result<Vec<PatternStream<'a>>> {
+fn patterns<'a>(plan: &'a Plan, parts: &'a Parts) -> Vec<PatternStream<'a>> {
     let mut streams = Vec::new();
     let mut first = plan.channel_count();
-    for (name, detector) in &plan.settings.detectors {
-        if let Detector::Pixelated(settings) = detector {
-            let camera = PatternGrid::new(settings, &plan.grid, plan.settings.probe.wavelength())?;
-            let [rows, cols] = camera.shape();
-            let readings = first..first + rows * cols;
-            first = readings.end;
-            let tilts = plan
-                .units()
-                .into_iter()
-                .filter(|unit| unit.configuration == 0);
-            let blocks = tilts
-                .flat_map(move |unit| pattern_blocks(plan, parts, &unit, readings.clone()))
-                .map(Ok);
-            let [columns, lines] = plan.raster.points;
-            streams.push(PatternStream {
-                name: name.clone(),
-                scan: [lines, columns],
-                shape: camera.shape(),
-                offset_mrad: camera.offset_mrad(),
-                step_mrad: camera.step_mrad(),
-                blocks: Box::new(blocks),
-            });
-        }
+    for (name, camera) in &plan.cameras {
+        let readings = first..first + camera.shape().iter().product::<usize>();
+        first = readings.end;
+        let units = plan.units();
+        let of_configuration = units.len() / plan.configurations();
+        let blocks = units
+            .into_iter()
+            .take(of_configuration)
+            .enumerate()
+            .flat_map(move |(index, unit)| {
+                let twins = twins(index, of_configuration, plan.configurations());
+                pattern_blocks(plan, parts, &unit, twins, readings.clone())
+            })
+            .map(Ok);
+        let [columns, lines] = plan.raster.points;
+        streams.push(PatternStream {
+            name: name.clone(),
+            scan: [lines, columns],
+            shape: camera.shape(),
+            offset_mrad: camera.offset_mrad(),
+            step_mrad: camera.step_mrad(),
+            blocks: Box::new(blocks),
+        });
     }
-    Ok(streams)
+    streams
 }
 
-/// The patterns of a unit, averaged over the phonon configurations: one block per thickness and row of the raster.
+/// The patterns of a unit, averaged over its `twins`, the parts of all phonon configurations: one block per thickness and row of
+/// the raster.
 fn pattern_blocks(
     plan: &Plan,
     parts: &Parts,
     unit: &Unit,
-    readings: std::ops::Range<usize>,
+    twins: impl Iterator<Item = usize>,
+    readings: Range<usize>,
 ) -> Vec<PatternBlock> {
     let (probes, exits) = (unit.len(), plan.exit_slices.len());
     let pixels = readings.len();
     let weight = 1.0 / plan.configurations() as f64;
     let mut mean = vec![0.0; pixels * exits * probes];
-    for (index, other) in plan.units().iter().enumerate() {
-        let same = Unit {
-            configuration: unit.configuration,
-            ..other.clone()
-        };
-        if same == *unit {
-            let numbers = parts.read(index).unwrap_or_default();
-            let own = numbers.into_iter().skip(readings.start * exits * probes);
-            for (sum, number) in mean.iter_mut().zip(own) {
-                *sum += weight * f64::from(number);
-            }
+    for part in twins {
+        let numbers = parts.read(part).unwrap_or_default();
+        let own = numbers.into_iter().skip(readings.start * exits * probes);
+        for (sum, number) in mean.iter_mut().zip(own) {
+            *sum += weight * f64::from(number);
         }
     }
     let width = plan.raster.points[0];

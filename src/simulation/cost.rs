@@ -18,6 +18,10 @@ const SLICES_OF_A_BLOCH_TRIAL: usize = 2;
 /// Time that PRISM takes to sum up a probe, on each pixel of its window behind each exit [s].
 const PRISM_SUM_SECONDS: f64 = 30e-9;
 
+/// Bytes of a reading in flight: what an engine sums up beside what it hands over, later this rounded and written; of a thread's
+/// own probe, what is scattered elastically and diffusely.
+const BYTES_OF_A_NUMBER: u64 = 16;
+
 impl Plan {
     /// Wave-slices and memory.
     ///
@@ -38,41 +42,50 @@ impl Plan {
             oversampling: multislice.oversampling,
         };
         let full_field = expected_work(sizes, multislice.precision);
-        Ok(
-            match (multislice.method, &multislice.bloch, &multislice.prism) {
-                (Method::Bloch, Some(bloch), _) => {
-                    let points = bloch.points(smaller_side(&self.grid));
-                    let optics = self.optics()?;
-                    let beams = beam_count(&self.settings.probe, &self.grid, points);
-                    Work {
-                        wave_slices: beams * sizes.slices as u64 * passes,
-                        bytes: full_field.bytes + Bloch::bytes(&self.grid, &optics, points) as u64,
-                    }
+        let work = match (multislice.method, &multislice.bloch, &multislice.prism) {
+            (Method::Bloch, Some(bloch), _) => {
+                let points = bloch.points(smaller_side(&self.grid));
+                let optics = self.optics()?;
+                let beams = beam_count(&self.settings.probe, &self.grid, points);
+                Work {
+                    wave_slices: beams * sizes.slices as u64 * passes,
+                    bytes: full_field.bytes + Bloch::bytes(&self.grid, &optics, points) as u64,
                 }
-                (Method::Prism, _, Some(prism)) => {
-                    let optics = self.optics()?;
-                    let work = Prism::expected_work(&self.grid, &optics, prism, probes)?;
-                    Work {
-                        wave_slices: work.wave_slices * passes,
-                        bytes: full_field.bytes + work.bytes,
-                    }
+            }
+            (Method::Prism, _, Some(prism)) => {
+                let optics = self.optics()?;
+                let work = Prism::expected_work(&self.grid, &optics, prism, probes)?;
+                Work {
+                    wave_slices: work.wave_slices * passes,
+                    bytes: full_field.bytes + work.bytes,
                 }
-                (Method::Windowed, ..) => {
-                    let windowed = self.windowed()?;
-                    let (rows, cols) = windowed.window().shape();
-                    let size = self.block_size();
-                    let waves =
-                        threads * rows * cols * multislice.precision.complex_bytes() as usize;
-                    Work {
-                        wave_slices: full_field.wave_slices,
-                        bytes: windowed.bytes_of_region(size)
-                            + windowed.bytes_of_making(threads)
-                            + 3 * waves as u64,
-                    }
+            }
+            (Method::Windowed, ..) => {
+                let windowed = self.windowed()?;
+                let (rows, cols) = windowed.window().shape();
+                let size = self.block_size();
+                let waves = threads * rows * cols * multislice.precision.complex_bytes() as usize;
+                Work {
+                    wave_slices: full_field.wave_slices,
+                    bytes: windowed.bytes_of_region(size)
+                        + windowed.bytes_of_making(threads)
+                        + 3 * waves as u64,
                 }
-                _ => full_field,
-            },
-        )
+            }
+            _ => full_field,
+        };
+        Ok(Work {
+            bytes: work.bytes + self.bytes_of_readings(),
+            ..work
+        })
+    }
+
+    /// Bytes of what is read from the probes of a unit, and of what each thread reads from its own.
+    fn bytes_of_readings(&self) -> u64 {
+        let (rows, cols) = self.block();
+        let [width, height] = self.raster.points;
+        let probes = rows.min(height) * cols.min(width) + rayon::current_num_threads();
+        BYTES_OF_A_NUMBER * (probes * self.numbers_per_probe()) as u64
     }
 
     /// Size of a block of the raster `[x, y]` [Å].
@@ -102,14 +115,14 @@ impl Plan {
         if needed <= free {
             return Ok(());
         }
-        let gib = f64::from(1u32 << 30);
         let got = format!(
-            "a {cols} × {rows} px wave that needs {:.1} GiB with its potentials",
-            needed / gib
+            "a {cols} × {rows} px wave that needs {} with its potentials and what is read from it",
+            size_in_words(needed as u64)
         );
         let allowed = format!(
-            "what fits into the {:.1} GiB free here: a coarser grid, a smaller specimen, less oversampling, or method = \"windowed\"",
-            free / gib
+            "what fits into the {} free here: a coarser grid, a smaller specimen, less oversampling, or method = \"windowed\"; \
+             fewer pixels of cameras",
+            size_in_words(free as u64)
         );
         Err(source.wrong("grid", got, allowed))
     }
@@ -185,8 +198,7 @@ impl Plan {
         Ok(start.elapsed().as_secs_f64() / (waves * slices) as f64)
     }
 
-    /// The microscope, read behind the first slices only, and how many these are. Cameras are left out: a wave's time is asked
-    /// for.
+    /// The microscope, read behind the first slices only, and how many these are.
     fn trial(&self, most: usize) -> Result<(Optics, usize)> {
         let last = self.exit_slices.last().copied().unwrap_or(1);
         let slices = last.min(most);
@@ -198,6 +210,18 @@ impl Plan {
     }
 }
 
+/// A size in memory or on disk.
+pub(super) fn size_in_words(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib >= 1024.0 {
+        format!("{:.2} GiB", mib / 1024.0)
+    } else if mib >= 1.0 {
+        format!("{mib:.1} MiB")
+    } else {
+        format!("{mib:.4} MiB")
+    }
+}
+
 /// Memory that is free for a program [bytes], where the system tells.
 fn free_memory() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
@@ -206,4 +230,21 @@ fn free_memory() -> Option<f64> {
         .find_map(|line| line.strip_prefix("MemAvailable:"))?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kib * 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_say_something_however_small() {
+        for (bytes, words) in [
+            (600, "0.0006 MiB"),
+            (1 << 20, "1.0 MiB"),
+            ((1 << 30) - (1 << 20), "1023.0 MiB"),
+            (3 << 29, "1.50 GiB"),
+        ] {
+            assert_eq!(size_in_words(bytes), words);
+        }
+    }
 }

@@ -3,14 +3,15 @@
 use super::settings::SimulationSettings;
 use crate::error::Result;
 use crate::multislice::checks::{check_probe, probe_room};
-use crate::multislice::{BlochSettings, Detector, Grid, Method, Prism};
+use crate::multislice::{BlochSettings, Detector, Grid, Method, MultisliceSettings, Prism};
 use crate::settings::Source;
 
 /// A field this many times wider than the probe needs is worth windows.
 const WORTH_WINDOWS: f64 = 3.0;
 const KEY: &str = "multislice.method";
 
-/// Replaces `auto` by the engine that suits, with the reason; other methods stay.
+/// Replaces `auto` by the engine that suits, with the reason; other methods stay. What the engine's own section leaves out is
+/// filled in, so that it is kept with the results, and unfinished parts are those of these numbers.
 ///
 /// A cell narrower than the probe is scanned by Bloch waves, a field much wider by windows, all else by full-field multislice.
 /// PRISM is never chosen: where it is quicker it interpolates, and that is for a person to decide.
@@ -18,13 +19,24 @@ pub(super) fn resolve(
     settings: &SimulationSettings,
     [x, y, height]: [f64; 3],
 ) -> (SimulationSettings, Option<String>) {
-    if settings.multislice.method != Method::Auto {
-        return (settings.clone(), None);
+    let mut resolved = settings.clone();
+    let reason = (settings.multislice.method == Method::Auto)
+        .then(|| choose(settings, [x, y, height], &mut resolved.multislice));
+    let multislice = &mut resolved.multislice;
+    if multislice.method == Method::Windowed {
+        multislice.windowed.get_or_insert_default();
     }
+    (resolved, reason)
+}
+
+/// Sets the engine that suits, and says why.
+fn choose(
+    settings: &SimulationSettings,
+    [x, y, height]: [f64; 3],
+    multislice: &mut MultisliceSettings,
+) -> String {
     let side = x.min(y);
     let (room, _) = probe_room(&settings.probe, height);
-    let mut resolved = settings.clone();
-    let multislice = &mut resolved.multislice;
     let camera = has_camera(settings);
     let (method, reason) = if side < room && !camera && settings.tilt_field.is_none() {
         let points = (room / side).ceil() as usize;
@@ -49,7 +61,7 @@ pub(super) fn resolve(
         (Method::Multislice, reason)
     };
     multislice.method = method;
-    (resolved, Some(reason))
+    reason
 }
 
 /// Checks that the engine of resolved settings can do what they ask for on `grid`.

@@ -7,13 +7,16 @@
 mod assembly;
 mod cost;
 mod crystal;
+mod description;
 mod method;
+mod microscope;
 mod plan;
 mod run;
 mod scan;
 mod settings;
 mod simulator;
 mod units;
+mod warnings;
 
 pub use assembly::acquire;
 pub use plan::Plan;

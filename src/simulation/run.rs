@@ -117,8 +117,12 @@ fn compute_missing(
         reporter.say(window_error(plan)?);
     }
     for index in wanted {
-        let readings = simulator.readings(&units[index])?;
-        let rounded: Vec<f32> = readings.iter().map(|&x| x as f32).collect();
+        // What is read is dropped as soon as it is rounded: patterns are large.
+        let rounded: Vec<f32> = simulator
+            .readings(&units[index])?
+            .into_iter()
+            .map(|x| x as f32)
+            .collect();
         parts.write(index, &rounded)?;
         bar.inc(units[index].len() as u64);
     }

@@ -1,6 +1,6 @@
 //! The settings of a simulation file, and the checks that need more than one section.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -88,64 +88,12 @@ impl SimulationSettings {
     /// # Errors
     /// File, line, key, what it got and what is allowed.
     pub fn validate(&self, source: &Source) -> Result<()> {
-        match (&self.specimen, &self.structure) {
-            (Some(specimen), None) => specimen.validate(&source.under("specimen"))?,
-            (None, Some(file)) => file.validate(&source.under("structure"))?,
-            _ => return Err(one_crystal(self, source)),
-        }
-        if let Some(field) = &self.tilt_field {
-            field.validate(&source.under("tilt_field"), self.specimen.as_ref())?;
-        }
+        self.validate_crystal(source)?;
         self.multislice.validate(source)?;
         self.probe.validate(source)?;
-        if self.tilts_mrad.is_empty() {
-            return Err(source.wrong(
-                "tilts_mrad",
-                "an empty list",
-                "at least one tilt, such as [[0.0, 0.0]]",
-            ));
-        }
-        for tilt in self.tilts_mrad.iter().flatten() {
-            source.in_range(
-                "tilts_mrad",
-                *tilt,
-                -100.0..=100.0,
-                "mrad",
-                "small angles only",
-            )?;
-        }
-        if self.detectors.is_empty() {
-            return Err(source.wrong("detectors", "none", "at least one section [detectors.NAME]"));
-        }
-        for (name, detector) in &self.detectors {
-            if name.is_empty()
-                || !name
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
-            {
-                let allowed = "a name of letters, digits, `_` and `-`";
-                return Err(source.wrong(
-                    &format!("detectors.{name}"),
-                    format!("`{name}`"),
-                    allowed,
-                ));
-            }
-            detector.validate(source, name)?;
-        }
-        let mut names = std::collections::BTreeSet::new();
-        for (name, detector) in &self.detectors {
-            let mut images = detector.image_names(name);
-            if images.is_empty() {
-                images.push(name.clone());
-            }
-            if let Some(twice) = images
-                .into_iter()
-                .find(|image| !names.insert(image.clone()))
-            {
-                let got = format!("an image `{twice}` that another detector writes too");
-                return Err(source.wrong(&format!("detectors.{name}"), got, "another name"));
-            }
-        }
+        self.validate_tilts(source)?;
+        self.validate_detectors(source)?;
+        self.validate_images(source)?;
         if self.phonons.is_some() && self.thermal_diffuse.is_some() {
             let got = "beside [phonons]";
             return Err(source.wrong("thermal_diffuse", got, "one model of thermal motion"));
@@ -153,5 +101,64 @@ impl SimulationSettings {
         self.acquisition
             .as_ref()
             .map_or(Ok(()), |acquisition| acquisition.validate(source))
+    }
+
+    /// One crystal, and its tilt field.
+    fn validate_crystal(&self, source: &Source) -> Result<()> {
+        match (&self.specimen, &self.structure) {
+            (Some(specimen), None) => specimen.validate(&source.under("specimen"))?,
+            (None, Some(file)) => file.validate(&source.under("structure"))?,
+            _ => return Err(one_crystal(self, source)),
+        }
+        match &self.tilt_field {
+            Some(field) => field.validate(&source.under("tilt_field"), self.specimen.as_ref()),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_tilts(&self, source: &Source) -> Result<()> {
+        const KEY: &str = "tilts_mrad";
+        if self.tilts_mrad.is_empty() {
+            let allowed = "at least one tilt, such as [[0.0, 0.0]]";
+            return Err(source.wrong(KEY, "an empty list", allowed));
+        }
+        for tilt in self.tilts_mrad.iter().flatten() {
+            source.in_range(KEY, *tilt, -100.0..=100.0, "mrad", "small angles only")?;
+        }
+        Ok(())
+    }
+
+    /// Each detector by itself, and its name.
+    fn validate_detectors(&self, source: &Source) -> Result<()> {
+        if self.detectors.is_empty() {
+            return Err(source.wrong("detectors", "none", "at least one section [detectors.NAME]"));
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        for (name, detector) in &self.detectors {
+            if name.is_empty() || !name.chars().all(fits) {
+                let (key, got) = (format!("detectors.{name}"), format!("`{name}`"));
+                return Err(source.wrong(&key, got, "a name of letters, digits, `_` and `-`"));
+            }
+            detector.validate(source, name)?;
+        }
+        Ok(())
+    }
+
+    /// No two images, or patterns, of one name.
+    fn validate_images(&self, source: &Source) -> Result<()> {
+        let mut names = BTreeSet::new();
+        for (name, detector) in &self.detectors {
+            let mut images = detector.image_names(name);
+            if images.is_empty() {
+                images.push(name.clone());
+            }
+            for image in images {
+                if !names.insert(image.clone()) {
+                    let got = format!("an image `{image}` that another detector writes too");
+                    return Err(source.wrong(&format!("detectors.{name}"), got, "another name"));
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -9,6 +9,11 @@ use crate::multislice::Method;
 /// cores busy.
 const PROBES_PER_UNIT: usize = 512;
 
+/// Numbers of such a unit, 256 MiB in flight: patterns of a large camera are computed for fewer probes at a time.
+const NUMBERS_PER_UNIT: usize = 1 << 24;
+/// But not for fewer than would keep the cores busy. Their number must not matter: shards on several machines cut alike.
+const LEAST_PROBES: usize = 16;
+
 /// Rows and columns of the raster in a region of the specimen.
 const SIDE_OF_A_REGION: usize = 64;
 
@@ -80,9 +85,9 @@ impl Unit {
     }
 }
 
-/// How a raster is cut, `(rows, cols)` of a block at most.
+/// How a raster is cut, `(rows, cols)` of a block at most, if every probe gives `numbers`.
 #[must_use]
-pub(super) fn block_of(method: Method, raster: &Raster) -> (usize, usize) {
+pub(super) fn block_of(method: Method, raster: &Raster, numbers: usize) -> (usize, usize) {
     let [cols, rows] = raster.points;
     match method {
         // The whole image comes at once from its Fourier coefficients.
@@ -92,8 +97,9 @@ pub(super) fn block_of(method: Method, raster: &Raster) -> (usize, usize) {
         // The scattering matrix may have to be made again for every unit.
         Method::Prism => (rows, cols),
         _ => {
-            let width = cols.min(PROBES_PER_UNIT);
-            (PROBES_PER_UNIT.div_ceil(width), width)
+            let probes = (NUMBERS_PER_UNIT / numbers.max(1)).clamp(LEAST_PROBES, PROBES_PER_UNIT);
+            let width = cols.clamp(1, probes);
+            (probes / width, width)
         }
     }
 }
@@ -138,19 +144,69 @@ pub(super) fn cut(
     units
 }
 
+/// Numbers of the units that differ from unit `index` of the first phonon configuration in the configuration alone, itself the
+/// first; there are `of_configuration` units in each.
+pub(super) fn twins(
+    index: usize,
+    of_configuration: usize,
+    configurations: usize,
+) -> impl Iterator<Item = usize> {
+    (0..configurations).map(move |configuration| index + configuration * of_configuration)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn units_cover_every_place_once() {
-        let raster = Raster {
+    fn raster() -> Raster {
+        Raster {
             start: [0.0; 2],
             step: [0.1; 2],
             points: [50, 31],
+        }
+    }
+
+    #[test]
+    fn twins_differ_in_the_configuration_alone() {
+        for blocks_first in [false, true] {
+            let units = cut(&raster(), (7, 13), 4, 3, blocks_first);
+            let of_configuration = units.len() / 4;
+            for (index, unit) in units.iter().take(of_configuration).enumerate() {
+                let twins: Vec<&Unit> = twins(index, of_configuration, 4)
+                    .map(|twin| &units[twin])
+                    .collect();
+                let expected = (0..4).map(|configuration| Unit {
+                    configuration,
+                    ..unit.clone()
+                });
+                assert!(expected.eq(twins.into_iter().cloned()));
+            }
+        }
+    }
+
+    /// 512 probes as ever, unless a camera has so many pixels that they are too many; 16 at least.
+    #[test]
+    fn the_numbers_of_a_unit_are_bounded() {
+        let probes = |numbers: usize| {
+            let (rows, cols) = block_of(Method::Multislice, &raster(), numbers);
+            assert!(rows > 0 && cols > 0);
+            rows * cols
         };
+        assert_eq!((probes(1), probes(32 << 10)), (500, 500));
+        for numbers in [64 << 10, 100_000, 1 << 20] {
+            assert!(probes(numbers) * numbers <= NUMBERS_PER_UNIT, "{numbers}");
+            assert!(
+                2 * probes(numbers) * numbers > NUMBERS_PER_UNIT,
+                "{numbers}"
+            );
+        }
+        assert_eq!(probes(1 << 28), LEAST_PROBES);
+    }
+
+    #[test]
+    fn units_cover_every_place_once() {
         for (block, blocks_first) in [((11, 50), false), ((7, 13), true), ((31, 50), false)] {
-            let units = cut(&raster, block, 2, 3, blocks_first);
+            let units = cut(&raster(), block, 2, 3, blocks_first);
             let mut seen = std::collections::BTreeSet::new();
             for unit in &units {
                 for place in unit.places() {

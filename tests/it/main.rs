@@ -10,6 +10,7 @@ mod micrographs;
 mod multislice;
 mod network;
 mod settings;
+mod simulation;
 mod storage;
 mod structure_files;
 mod tilt_sensitivity;

@@ -9,6 +9,7 @@ mod bloch;
 mod laws;
 mod prism;
 mod reference;
+mod specimens;
 mod windowed;
 
 use ferrostem::multislice::{

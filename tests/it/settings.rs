@@ -114,3 +114,21 @@ fn an_override_is_checked_like_the_file() {
     assert!(check("probe.energy_kev").contains("key=value"));
     assert!(check("seed.deeper=1").contains("below a section"));
 }
+
+/// What is refused for the field of a probe is allowed on a larger one, and the other way round: two cells have no pixel in this
+/// ring, four have.
+#[test]
+fn a_detector_is_judged_by_the_field_of_the_engine() {
+    let here = tempfile::tempdir().unwrap();
+    let bad = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/configs/bad");
+    for (file, cure) in [
+        ("bloch-waves", "multislice.bloch.points=4"),
+        ("prism", "multislice.prism.interpolation=1"),
+    ] {
+        let file = bad.join(format!("detector-between-pixels-of-{file}.toml"));
+        let mut check = ferrostem(here.path());
+        check.arg("check").arg(&file);
+        assert!(refusal(&mut check).contains("no pixel"));
+        check.args(["--set", cure]).assert().success();
+    }
+}

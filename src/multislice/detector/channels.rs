@@ -161,7 +161,7 @@ fn append(runs: &mut Vec<Run>, index: usize, weight: Option<f64>) {
 }
 
 /// Calls `add(channel, weight)` for each channel of a detector that the frequency `k` `[x, y]` [1/Å] counts for.
-fn respond(
+pub(super) fn respond(
     detector: &Detector,
     k: [f64; 2],
     wavelength: f64,

@@ -24,6 +24,7 @@ mod pattern;
 pub(super) mod readout;
 mod scan_images;
 mod settings;
+pub(super) mod sight;
 
 pub use pattern::PatternGrid;
 pub use scan_images::images_from_channels;

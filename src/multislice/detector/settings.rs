@@ -216,7 +216,7 @@ impl Detector {
     }
 
     /// Inner and outer angle [mrad].
-    pub(super) fn angles(&self) -> (f64, f64) {
+    pub(in super::super) fn angles(&self) -> (f64, f64) {
         match self {
             Self::Annular(d) => (d.inner_mrad, d.outer_mrad),
             Self::Segmented(d) => (d.inner_mrad, d.outer_mrad),

@@ -4,59 +4,8 @@ use ferrostem::multislice::{Illumination, Multislice, Potential, Precision, Scat
 use ndarray::Array2;
 use num_complex::Complex;
 
+use super::specimens::{A, crystal, vacuum};
 use super::{detectors, optics, probe};
-
-pub(super) const A: f64 = 3.9643;
-
-/// A cubic perovskite BiFeO₃, `cells` wide and `layers` deep, in slices of half a cell.
-pub(super) fn crystal(cells: u32, layers: u32, shape: (usize, usize)) -> Potential {
-    displaced(cells, layers, shape, |_| 0.0)
-}
-
-/// The same, with coordinate number n (x and y of each atom in turn) moved by `shift(n)` [Å].
-pub(super) fn displaced(
-    cells: u32,
-    layers: u32,
-    shape: (usize, usize),
-    mut shift: impl FnMut(usize) -> f64,
-) -> Potential {
-    let basis = [
-        (83, [0.0, 0.0, 0.25]),
-        (26, [0.5, 0.5, 0.75]),
-        (8, [0.5, 0.5, 0.25]),
-        (8, [0.5, 0.0, 0.75]),
-        (8, [0.0, 0.5, 0.75]),
-    ];
-    let (mut positions, mut numbers) = (Vec::new(), Vec::new());
-    for i in 0..cells * cells * layers {
-        let corner = [i % cells, i / cells % cells, i / (cells * cells)].map(f64::from);
-        for (number, site) in basis {
-            let mut position: [f64; 3] =
-                std::array::from_fn(|axis| A * (corner[axis] + site[axis]));
-            for (axis, coordinate) in position[..2].iter_mut().enumerate() {
-                *coordinate += shift(2 * numbers.len() + axis);
-            }
-            positions.push(position);
-            numbers.push(number);
-        }
-    }
-    let side = A * f64::from(cells);
-    let cell = [side, side, A * f64::from(layers)];
-    Potential::new(
-        &positions,
-        &numbers,
-        cell,
-        shape,
-        ScatteringTable::Lobato,
-        A / 2.0,
-    )
-    .unwrap()
-}
-
-pub(super) fn vacuum(side: f64, depth: f64, slice: f64) -> Potential {
-    let cell = [side, side, depth];
-    Potential::new(&[], &[], cell, (128, 128), ScatteringTable::Lobato, slice).unwrap()
-}
 
 fn total(pattern: &Array2<f64>) -> f64 {
     pattern.sum()

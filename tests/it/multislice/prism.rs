@@ -5,7 +5,7 @@ use ferrostem::multislice::{
 };
 use ndarray::{Array3, ArrayView1, Axis};
 
-use super::laws::{crystal, displaced, vacuum};
+use super::specimens::{crystal, displaced, vacuum};
 use super::{detectors, optics, probe};
 
 /// Straight, and tilted by 8 mrad and more.

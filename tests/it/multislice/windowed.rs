@@ -8,42 +8,13 @@ use ferrostem::multislice::{
 };
 use ndarray::Array3;
 
+use super::specimens::{A, texture};
 use super::{detectors, optics, probe};
 
-const A: f64 = 3.9643;
 /// Straight, and tilted by 8 mrad and more.
 const TILTS: [[f64; 2]; 2] = [[0.0, 0.0], [8.0, -3.0]];
 /// Bright field, annular bright field, medium and high angles [mrad].
 const RINGS: [(f64, f64); 4] = [(0.0, 10.0), (12.0, 28.0), (40.0, 70.0), (70.0, 98.0)];
-
-/// BiFeO₃, `cells` wide and `layers` deep in slices of half a cell, its Fe columns displaced by 0.25 Å, each to another side.
-fn texture(cells: u32, layers: u32, pixels: usize) -> Arc<Potential> {
-    let basis = [
-        (83, [0.0, 0.0, 0.25]),
-        (26, [0.5, 0.5, 0.75]),
-        (8, [0.5, 0.5, 0.25]),
-        (8, [0.5, 0.0, 0.75]),
-        (8, [0.0, 0.5, 0.75]),
-    ];
-    let (mut positions, mut numbers) = (Vec::new(), Vec::new());
-    for i in 0..cells * cells * layers {
-        let corner = [i % cells, i / cells % cells, i / (cells * cells)].map(f64::from);
-        let azimuth = 1.3 * corner[0] + 2.1 * corner[1];
-        for (number, site) in basis {
-            let mut atom: [f64; 3] = std::array::from_fn(|axis| A * (corner[axis] + site[axis]));
-            if number == 26 {
-                atom[0] += 0.25 * azimuth.cos();
-                atom[1] += 0.25 * azimuth.sin();
-            }
-            positions.push(atom);
-            numbers.push(number);
-        }
-    }
-    let side = A * f64::from(cells);
-    let cell = [side, side, A * f64::from(layers)];
-    let (shape, table) = ((pixels, pixels), ScatteringTable::Lobato);
-    Arc::new(Potential::new(&positions, &numbers, cell, shape, table, A / 2.0).unwrap())
-}
 
 fn microscope(precision: Precision, exits: &[usize]) -> Optics {
     optics(&probe(30.0), precision, &detectors(&RINGS), exits)
@@ -97,10 +68,28 @@ fn worst(found: &Array3<f64>, expected: &Array3<f64>) -> f64 {
     errors(found, expected).into_iter().fold(0.0, f64::max)
 }
 
+/// Tilted probes over the cell at `corner`, on windows of a fixed `side` [Å]: the windows, and the largest error against the
+/// full field.
+fn over_a_cell(
+    specimen: Potential,
+    optics: &Optics,
+    side: f64,
+    corner: [f64; 2],
+) -> (Windowed, f64) {
+    let around = area(corner, corner.map(|start| start + A));
+    let full = Multislice::new(&specimen, optics).unwrap();
+    let fixed = settings(0.5, Some(side));
+    let windowed = Windowed::new(Arc::new(specimen), optics, &fixed, &around).unwrap();
+    let positions = raster(corner, 3);
+    let found = windowed.region(&around).unwrap().scan(&positions, TILTS[1]);
+    let error = worst(&found, &full.with_tilt(TILTS[1]).scan(&positions));
+    (windowed, error)
+}
+
 /// The same waves on the same slices: bit by bit.
 #[test]
 fn a_window_as_wide_as_the_specimen_is_the_full_field() {
-    let specimen = texture(3, 3, 96);
+    let specimen = Arc::new(texture(3, 3, 96));
     let around = area([0.0; 2], [2.0; 2]);
     let optics = optics(
         &probe(30.0),
@@ -122,7 +111,7 @@ fn a_window_as_wide_as_the_specimen_is_the_full_field() {
 /// field's own pixels, 1 mrad wide, decide what a detector sees, and the window follows them.
 #[test]
 fn a_window_is_within_half_a_per_cent_of_the_full_field() {
-    let specimen = texture(6, 6, 288);
+    let specimen = Arc::new(texture(6, 6, 288));
     let around = area([8.0; 2], [8.0 + A; 2]);
     let optics = microscope(Precision::F32, &[6, 12]);
     let full = Multislice::new(&specimen, &optics).unwrap();
@@ -159,14 +148,7 @@ fn a_mosaic_of_tiles_is_the_specimen() {
         &detectors(&[(0.0, 8.0), (28.0, 55.0)]),
         &[4],
     );
-    let corner = [29.0, 29.0];
-    let around = area(corner, [corner[0] + A, corner[1] + A]);
-    let full = Multislice::new(&specimen, &optics).unwrap();
-    let fixed = settings(0.5, Some(30.0));
-    let windowed = Windowed::new(specimen, &optics, &fixed, &around).unwrap();
-    let positions = raster(corner, 3);
-    let found = windowed.region(&around).unwrap().scan(&positions, TILTS[1]);
-    let error = worst(&found, &full.with_tilt(TILTS[1]).scan(&positions));
+    let (_, error) = over_a_cell(specimen, &optics, 30.0, [29.0; 2]);
     assert!(error < 5e-3, "{error:e}");
 }
 
@@ -174,7 +156,7 @@ fn a_mosaic_of_tiles_is_the_specimen() {
 /// for the rounding of positions.
 #[test]
 fn readings_do_not_depend_on_the_cutting_into_regions() {
-    let specimen = texture(11, 2, 396);
+    let specimen = Arc::new(texture(11, 2, 396));
     let optics = optics(
         &probe(30.0),
         Precision::F64,
@@ -197,7 +179,7 @@ fn readings_do_not_depend_on_the_cutting_into_regions() {
 
 #[test]
 fn every_probe_may_have_its_own_tilt() {
-    let specimen = texture(5, 3, 160);
+    let specimen = Arc::new(texture(5, 3, 160));
     let optics = optics(
         &probe(30.0),
         Precision::F32,
@@ -232,14 +214,8 @@ fn a_focal_series_is_averaged_on_windows_too() {
     });
     let rings = detectors(&[(0.0, 10.0), (40.0, 60.0)]);
     let optics = optics(&lens, Precision::F64, &rings, &[6]);
-    let around = area([7.0; 2], [7.0 + A; 2]);
-    let full = Multislice::new(&specimen, &optics).unwrap();
-    let fixed = settings(0.5, Some(19.0));
-    let windowed = Windowed::new(specimen, &optics, &fixed, &around).unwrap();
+    let (windowed, error) = over_a_cell(specimen, &optics, 19.0, [7.0; 2]);
     assert!(windowed.cut_off() > 0.0 && windowed.cut_off() < 0.02);
-    let positions = raster([7.0; 2], 3);
-    let found = windowed.region(&around).unwrap().scan(&positions, TILTS[1]);
-    let error = worst(&found, &full.with_tilt(TILTS[1]).scan(&positions));
     assert!(error < 5e-3, "{error:e}");
 }
 
@@ -256,23 +232,16 @@ fn diffuse_scattering_is_that_of_the_full_field() {
     let table = ScatteringTable::Lobato;
     let diffuse = ThermalDiffuse::new(&thermal, table, &optics.probe, &rings).unwrap();
     optics.thermal = Some(Arc::new(diffuse));
-    let still = Arc::into_inner(texture(11, 2, 352)).unwrap();
-    let specimen = Arc::new(still.damped(&thermal.rms_by_number()).unwrap());
-    let corner = [29.0, 29.0];
-    let around = area(corner, [corner[0] + A, corner[1] + A]);
-    let full = Multislice::new(&specimen, &optics).unwrap();
-    let fixed = settings(0.5, Some(16.0));
-    let windowed = Windowed::new(specimen, &optics, &fixed, &around).unwrap();
-    let positions = raster(corner, 3);
-    let found = windowed.region(&around).unwrap().scan(&positions, TILTS[1]);
-    let error = worst(&found, &full.with_tilt(TILTS[1]).scan(&positions));
+    let still = texture(11, 2, 352);
+    let specimen = still.damped(&thermal.rms_by_number()).unwrap();
+    let (_, error) = over_a_cell(specimen, &optics, 16.0, [29.0; 2]);
     assert!(error < 5e-3, "{error:e}");
 }
 
 /// A tighter bound asks for a larger window; a thicker specimen too.
 #[test]
 fn the_window_grows_until_the_bound_is_kept() {
-    let specimen = texture(8, 20, 256);
+    let specimen = Arc::new(texture(8, 20, 256));
     let around = area([8.0; 2], [20.0; 2]);
     let find = |bound: f64, exits: &[usize]| {
         let rings = detectors(&[(0.0, 20.0)]);
@@ -291,7 +260,7 @@ fn the_window_grows_until_the_bound_is_kept() {
 
 #[test]
 fn a_bound_that_no_window_keeps_is_an_error() {
-    let specimen = texture(3, 2, 96);
+    let specimen = Arc::new(texture(3, 2, 96));
     let around = area([0.0; 2], [4.0; 2]);
     let optics = optics(
         &probe(30.0),
@@ -321,7 +290,7 @@ fn a_bound_that_no_window_keeps_is_an_error() {
 /// The rectangle that fits into the memory does, one 1 Å larger does not; with all the memory it is the whole raster.
 #[test]
 fn regions_fill_the_memory_allowed() {
-    let specimen = texture(11, 2, 396);
+    let specimen = Arc::new(texture(11, 2, 396));
     let optics = optics(
         &probe(30.0),
         Precision::F32,
