@@ -79,8 +79,9 @@ struct Lens<T: Lanes> {
 pub(super) struct Workspace<T> {
     /// The wave between slices; engines that send many side by side put each in turn here.
     pub(super) wave: Aligned<T>,
-    /// Some of its rows.
+    /// Some of its rows, and what they are multiplied with.
     tile: Aligned<T>,
+    factors: Aligned<T>,
     shift: Shift,
     drift: Drift,
     /// P/N at a wave's own tilt.
@@ -127,9 +128,13 @@ impl<T: Lanes> Engine<T> {
     /// single precision is some 1e-7 and always to the same side. Measured on a wave that fills the aperture.
     fn vacuum_gain(&self) -> f64 {
         let Lens { field, band, .. } = &*self.lens;
+        let mut work = self.workspace();
         let Workspace {
-            mut wave, mut tile, ..
-        } = self.workspace();
+            wave,
+            tile,
+            factors,
+            ..
+        } = &mut work;
         let mut norms = [0.0; 2];
         let aperture = |kept: usize, set: &mut dyn FnMut(usize, [T; 2])| {
             let kx = band.kx()[kept];
@@ -142,7 +147,7 @@ impl<T: Lanes> Engine<T> {
                 }
             }
         };
-        field.enter(&mut wave, aperture, None);
+        field.enter(wave, aperture, None);
         for slice in 1..=VACUUM_SLICES {
             let mut measure = |columns: &Tile<'_, T>| {
                 columns.lines(|_, line| {
@@ -150,8 +155,8 @@ impl<T: Lanes> Engine<T> {
                 });
             };
             let show = (slice == VACUUM_SLICES).then_some(&mut measure as Watcher<'_, T>);
-            field.pass_rows(&mut wave, &mut tile, None, None);
-            field.pass_columns(&mut wave, &self.propagator, show);
+            field.pass_rows(wave, [tile, factors], None, None);
+            field.pass_columns(wave, &self.propagator, show);
         }
         (norms[1] / norms[0]).powf(0.5 / VACUUM_SLICES as f64)
     }
@@ -177,6 +182,7 @@ impl<T: Lanes> Engine<T> {
         Workspace {
             wave: field.wave(),
             tile: field.tile(),
+            factors: field.tile(),
             shift: Shift::default(),
             drift: Drift::default(),
             tilted: Aligned::default(),
@@ -287,9 +293,15 @@ impl<T: Lanes> Engine<T> {
         work: &mut Workspace<T>,
         show: Option<Watcher<'_, T>>,
     ) {
-        let Workspace { wave, tile, .. } = work;
+        let Workspace {
+            wave,
+            tile,
+            factors,
+            ..
+        } = work;
         let conjugate = Some((&slice.conjugate, corner));
-        self.lens.field.pass_rows(wave, tile, conjugate, show);
+        let field = &self.lens.field;
+        field.pass_rows(wave, [tile, factors], conjugate, show);
     }
 
     /// Row `y` of the wave in `work`, `(y, kx)`: real parts and imaginary parts of the kept columns.

@@ -7,8 +7,8 @@ use num_complex::Complex;
 
 use super::engine::{Engine, Entrance, Wave};
 use super::fft::{Fft2, widen};
-use super::lanes::{Lanes, Tile};
 use super::grid::Grid;
+use super::lanes::{Lanes, Tile};
 use super::optics::Optics;
 use super::potential::Potential;
 use super::readout::{Readout, Visit};

@@ -8,8 +8,8 @@ use rayon::prelude::*;
 
 use super::detector::readout::Readout as Pixels;
 use super::engine::{Before, Engine, Entrance, Wave, Workspace};
-use super::lanes::{Lanes, Tile};
 use super::grid::Grid;
+use super::lanes::{Lanes, Tile};
 use super::optics::Optics;
 use super::probe::Probe;
 use super::slices::Sheet;
@@ -145,7 +145,10 @@ impl Readout {
                 });
             }
         };
-        let before = engine.slices().scatter().then_some(&mut before as Before<'_, T>);
+        let before = engine
+            .slices()
+            .scatter()
+            .then_some(&mut before as Before<'_, T>);
         engine.run(&wave, &self.exits, work, before, &mut behind);
         // |F[ψ]|² from |F[ψ]/N|², and Σ|F[ψ]|² = N Σ|ψ|².
         let pixels = engine.pixels();

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::fft::{Fft2, Real, narrow};
 use super::grid::Grid;
-use super::lanes::Columns;
+use super::lanes::{Lanes, Strips};
 use super::optics::Optics;
 use super::potential::Potential;
 use super::thermal::ThermalMaps;
@@ -28,24 +28,24 @@ pub(super) struct Slices<T> {
 pub(super) struct Sheet<T> {
     /// The complex conjugate of the transmission function: rows of waves are multiplied with real and imaginary parts swapped,
     /// i ψ*.
-    pub(super) conjugate: Columns<T>,
+    pub(super) conjugate: Strips<T>,
     /// As in [`Slice`]; none for a channel that collects nothing.
-    pub(super) diffuse: Vec<Option<Columns<T>>>,
+    pub(super) diffuse: Vec<Option<Strips<T>>>,
 }
 
-impl<T: Real> Sheet<T> {
+impl<T: Lanes> Sheet<T> {
     fn new(slice: Slice<T>, cols: usize) -> Self {
         let conjugate: Vec<_> = slice.transmission.iter().map(Complex::conj).collect();
-        let map = |map: &Vec<T>| (!map.is_empty()).then(|| Columns::from_real(map, cols));
+        let map = |map: &Vec<T>| (!map.is_empty()).then(|| Strips::from_real(map, cols));
         Self {
-            conjugate: Columns::from_complex(&conjugate, cols),
+            conjugate: Strips::from_complex(&conjugate, cols),
             diffuse: slice.diffuse.iter().map(map).collect(),
         }
     }
 
     /// The diffuse maps, `(y, x)`; empty for a channel that collects nothing.
     pub(super) fn diffuse_maps(&self) -> Vec<Vec<T>> {
-        let values = |map: &Option<Columns<T>>| map.as_ref().map_or_else(Vec::new, Columns::to_real);
+        let values = |map: &Option<Strips<T>>| map.as_ref().map_or_else(Vec::new, Strips::to_real);
         self.diffuse.iter().map(values).collect()
     }
 
@@ -128,7 +128,7 @@ impl<'a> SliceMaker<'a> {
     }
 }
 
-impl<T: Real> Slices<T> {
+impl<T: Lanes> Slices<T> {
     /// As the beam of `optics` sees them; with thermal motion, `potential` is [damped](Potential::damped) by it.
     ///
     /// # Errors
@@ -196,7 +196,7 @@ impl<T: Real> Slices<T> {
         let cols = self.grid.shape().1;
         let sheet = |map: Vec<f64>| {
             let narrow: Vec<T> = map.into_iter().map(T::narrow).collect();
-            (!narrow.is_empty()).then(|| Columns::from_real(&narrow, cols))
+            (!narrow.is_empty()).then(|| Strips::from_real(&narrow, cols))
         };
         for (index, slice) in self.unique.iter_mut().enumerate() {
             slice.diffuse = maps(index).into_iter().map(sheet).collect();

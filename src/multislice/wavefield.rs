@@ -9,8 +9,8 @@
 
 use super::band::Band;
 use super::lanes::{
-    Aligned, Arithmetic, Columns, Complexes, Factors, Kernel, Lanes, MOST, Registers, Rows, Tile,
-    Transform, Vectors, complexes, complexes_mut, multiply, swapped,
+    Aligned, Arithmetic, Kernel, Lanes, MOST, Registers, Strips, Tile, Transform, Vectors,
+    complexes, complexes_mut, multiply, swapped,
 };
 
 /// Numbers between the blocks: blocks whose distance is a power of two would fall on the same few lines of the cache.
@@ -31,8 +31,6 @@ pub(super) struct Wavefield<T: Lanes> {
     /// Along x and along y.
     along: Transform<T>,
     across: Transform<T>,
-    /// For each frequency along y, its place in a transformed column.
-    place: Vec<usize>,
 }
 
 /// Whoever looks at tiles that pass by.
@@ -41,11 +39,6 @@ pub(super) type Watcher<'a, T> = &'a mut dyn FnMut(&Tile<'_, T>);
 impl<T: Lanes> Wavefield<T> {
     pub(super) fn new(band: &Band, vectors: Vectors) -> Self {
         let (rows, lanes) = (band.ky().len(), T::count(vectors));
-        let across = Transform::new(rows, vectors);
-        let mut place = vec![0; rows];
-        for (at, &frequency) in across.order().iter().enumerate() {
-            place[frequency] = at;
-        }
         Self {
             vectors,
             lanes,
@@ -54,8 +47,7 @@ impl<T: Lanes> Wavefield<T> {
             rows,
             padded: rows.next_multiple_of(lanes),
             along: Transform::new(band.cols, vectors),
-            across,
-            place,
+            across: Transform::new(rows, vectors),
         }
     }
 
@@ -102,7 +94,7 @@ impl<T: Lanes> Wavefield<T> {
         }
         for (index, [re, im]) in values.enumerate() {
             let (kept, ky) = (index / self.rows, index % self.rows);
-            let row = kept / self.lanes * self.rows + self.place[ky];
+            let row = kept / self.lanes * self.rows + self.across.places()[ky];
             let start = 2 * row * self.lanes + kept % self.lanes;
             (out[start], out[start + self.lanes]) = (re, im);
         }
@@ -140,7 +132,7 @@ impl<T: Lanes> Wavefield<T> {
         let mut filled = vec![false; self.blocks()];
         for kept in 0..self.kept.len() {
             fill(kept, &mut |ky, [re, im]| {
-                let start = self.at(kept, self.place[ky]);
+                let start = self.at(kept, self.across.places()[ky]);
                 (wave[start], wave[start + self.lanes]) = (re, im);
                 filled[kept / self.lanes] = true;
             });
@@ -154,18 +146,20 @@ impl<T: Lanes> Wavefield<T> {
         T::run(self.vectors, kernel);
     }
 
-    /// Every row: kx to x, shown, times the conjugate of `conjugate` from `corner` on, or times 1, and back.
+    /// Every row: kx to x, shown, times the conjugate of `conjugate` from `[row, col]` on, or times 1, and back; two
+    /// tiles to work in.
     pub(super) fn pass_rows(
         &self,
         wave: &mut [T],
-        tile: &mut [T],
-        conjugate: Option<(&Columns<T>, [usize; 2])>,
+        [tile, factors]: [&mut [T]; 2],
+        conjugate: Option<(&Strips<T>, [usize; 2])>,
         show: Option<Watcher<'_, T>>,
     ) {
         let kernel = RowPass {
             field: self,
             wave,
             tile,
+            factors,
             conjugate,
             show,
         };
@@ -173,12 +167,7 @@ impl<T: Lanes> Wavefield<T> {
     }
 
     /// Every kept column: y to ky, times `factors` ([`Wavefield::arrange`]), shown, and back.
-    pub(super) fn pass_columns(
-        &self,
-        wave: &mut [T],
-        factors: &[T],
-        show: Option<Watcher<'_, T>>,
-    ) {
+    pub(super) fn pass_columns(&self, wave: &mut [T], factors: &[T], show: Option<Watcher<'_, T>>) {
         let kernel = ColumnPass {
             field: self,
             wave,
@@ -195,7 +184,7 @@ impl<T: Lanes> Wavefield<T> {
             first,
             count: self.lanes.min(self.kept.len() - first),
             values,
-            order: self.across.order(),
+            places: self.across.places(),
             swapped: false,
             vectors: self.vectors,
         }
@@ -234,7 +223,8 @@ struct RowPass<'a, 'w, T: Lanes> {
     field: &'a Wavefield<T>,
     wave: &'a mut [T],
     tile: &'a mut [T],
-    conjugate: Option<(&'a Columns<T>, [usize; 2])>,
+    factors: &'a mut [T],
+    conjugate: Option<(&'a Strips<T>, [usize; 2])>,
     show: Option<Watcher<'w, T>>,
 }
 
@@ -263,28 +253,24 @@ impl<T: Lanes> RowPass<'_, '_, T> {
                 first: top,
                 count: S::LANES.min(rows - top),
                 values: self.tile,
-                order: along.order(),
+                places: along.places(),
                 swapped: true,
                 vectors: self.field.vectors,
             });
         }
-        let Some((columns, corner)) = self.conjugate else {
+        let Some((strips, [row, left])) = self.conjugate else {
             if self.show.is_none() {
                 along.forward(a, self.tile);
             }
             return along.backward(a, self.tile);
         };
-        let factors = Rows {
-            columns,
-            top: corner[0] + top,
-            left: corner[1],
-            order: along.order(),
-        };
+        // Brought near, one after the other, before they are needed in the order of the transform.
+        strips.copy_rows(simd, [row + top, left], along.places(), self.factors);
         if self.show.is_some() {
-            multiply(a, self.tile, &factors);
+            multiply(a, self.tile, self.factors);
             along.backward(a, self.tile);
         } else {
-            along.filter(a, self.tile, &factors);
+            along.filter(a, self.tile, self.factors);
         }
     }
 
@@ -341,16 +327,6 @@ struct ColumnPass<'a, 'w, T: Lanes> {
     show: Option<Watcher<'w, T>>,
 }
 
-/// The factors of one block.
-struct Block<'a, T>(&'a [T]);
-
-impl<T: Lanes> Factors<T> for Block<'_, T> {
-    #[inline(always)]
-    fn at<S: Registers<T>>(&self, place: usize) -> Complexes<T, S> {
-        complexes::<T, S>(self.0)[place]
-    }
-}
-
 impl<T: Lanes> Kernel<T> for ColumnPass<'_, '_, T> {
     type Output = ();
 
@@ -361,12 +337,12 @@ impl<T: Lanes> Kernel<T> for ColumnPass<'_, '_, T> {
         let blocks = self.wave.chunks_exact_mut(field.block());
         for (number, block) in blocks.enumerate() {
             let block = &mut block[..numbers];
-            let factors = Block(&self.factors[number * numbers..(number + 1) * numbers]);
+            let factors = &self.factors[number * numbers..(number + 1) * numbers];
             match &mut self.show {
-                None => field.across.filter(a, block, &factors),
+                None => field.across.filter(a, block, factors),
                 Some(show) => {
                     field.across.forward(a, block);
-                    multiply(a, block, &factors);
+                    multiply(a, block, factors);
                     show(&field.columns(number, block));
                     field.across.backward(a, block);
                 }

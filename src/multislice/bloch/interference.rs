@@ -85,8 +85,8 @@ impl<T: Lanes> Mask<T> {
         let Some(places) = self.places.get(tile.first / self.lanes * self.line..) else {
             return;
         };
-        for (index, re, im) in tile.places() {
-            if let Some(place) = places.get(index).copied().flatten() {
+        for (place, (re, im)) in places.iter().zip(tile.numbers()) {
+            if let Some(place) = *place {
                 picked.re[place..][..re.len()].copy_from_slice(re);
                 picked.im[place..][..im.len()].copy_from_slice(im);
             }

@@ -15,9 +15,9 @@ mod transform;
 mod x86;
 
 pub(super) use aligned::Aligned;
-pub(super) use arithmetic::{Arithmetic, Complexes, complexes, complexes_mut, swapped};
-pub(super) use field::{Columns, Rows};
+pub(super) use arithmetic::{Arithmetic, complexes, complexes_mut, swapped};
+pub(super) use field::Strips;
 pub use registers::Vectors;
 pub(super) use registers::{Kernel, Lanes, MOST, Registers};
 pub(super) use tile::Tile;
-pub(super) use transform::{Factors, Transform, multiply};
+pub(super) use transform::{Transform, multiply};

@@ -1,7 +1,7 @@
 //! Arrays of four numbers: what the compiler makes of them runs on any processor.
 
 use super::super::fft::Real;
-use super::registers::{MOST, Registers};
+use super::registers::{Kernel, MOST, Registers};
 
 /// Numbers side by side.
 const LANES: usize = 4;
@@ -71,8 +71,25 @@ impl<T: Real> Registers<T> for Portable {
         a
     }
     #[inline(always)]
+    fn call<K: Kernel<T>>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+    #[inline(always)]
     fn total(self, lane: [T; LANES]) -> f64 {
         ((lane[0] + lane[1]) + (lane[2] + lane[3])).widen()
+    }
+    #[inline(always)]
+    fn splice(self, a: [T; LANES], b: [T; LANES], from: usize) -> [T; LANES] {
+        let mut out = a;
+        for (i, value) in out.iter_mut().enumerate() {
+            let place = from + i;
+            *value = if place < LANES {
+                a[place]
+            } else {
+                b[place - LANES]
+            };
+        }
+        out
     }
     #[inline(always)]
     fn transpose(self, square: &mut [[T; LANES]; MOST]) {

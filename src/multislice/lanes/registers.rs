@@ -16,7 +16,7 @@ pub(in super::super) const MOST: usize = 16;
 /// The registers of a processor that hold numbers of type `T`. Functions are those of single numbers, for all at once.
 pub(in super::super) trait Registers<T>: Copy {
     /// One register.
-    type Lane: Copy;
+    type Lane: Copy + 'static;
     /// Numbers in a register.
     const LANES: usize;
     /// Registers that the processor has.
@@ -40,6 +40,11 @@ pub(in super::super) trait Registers<T>: Copy {
     fn neg_mul_add(self, a: Self::Lane, b: Self::Lane, c: Self::Lane) -> Self::Lane;
     /// The sum of all numbers of a register.
     fn total(self, lane: Self::Lane) -> f64;
+    /// The numbers of `a` from number `from` on, then the first of `b`.
+    fn splice(self, a: Self::Lane, b: Self::Lane, from: usize) -> Self::Lane;
+    /// Runs a kernel as a function of its own, compiled for these registers: what is called from several places is compiled
+    /// once.
+    fn call<K: Kernel<T>>(self, kernel: K) -> K::Output;
     /// Transposes the square of the first [`Registers::LANES`] registers.
     fn transpose(self, square: &mut [Self::Lane; MOST]);
 }
@@ -176,10 +181,42 @@ mod tests {
         }
     }
 
+    struct Spliced<'a, T>(&'a [T], usize);
+
+    impl<T: Real> Kernel<T> for Spliced<'_, T> {
+        type Output = Vec<T>;
+
+        fn run<S: Registers<T>>(self, simd: S) -> Vec<T> {
+            let lanes = S::lanes(self.0);
+            let mut out = vec![T::zero(); S::LANES];
+            S::lanes_mut(&mut out)[0] = simd.splice(lanes[0], lanes[1], self.1);
+            out
+        }
+    }
+
+    fn splice<T: Lanes>(vectors: Vectors) {
+        let side = T::count(vectors);
+        let numbers: Vec<T> = (0..2 * side).map(|i| T::narrow(i as f64)).collect();
+        for from in 0..side {
+            let found = T::run(vectors, Spliced(&numbers, from));
+            assert!(found == numbers[from..from + side], "{vectors:?} {from}");
+        }
+    }
+
+    #[test]
+    fn registers_are_spliced() {
+        for vectors in Vectors::available() {
+            splice::<f32>(vectors);
+            splice::<f64>(vectors);
+        }
+    }
+
     fn transpose<T: Lanes>(vectors: Vectors) {
         let side = T::count(vectors);
         let value = |y: usize, x: usize| T::narrow((y * side + x) as f64);
-        let mut square: Vec<T> = (0..side * side).map(|i| value(i / side, i % side)).collect();
+        let mut square: Vec<T> = (0..side * side)
+            .map(|i| value(i / side, i % side))
+            .collect();
         T::run(vectors, Transposed(&mut square));
         for (i, found) in square.into_iter().enumerate() {
             assert!(found == value(i % side, i / side), "{vectors:?} {i}");
@@ -196,7 +233,11 @@ mod tests {
 
     #[test]
     fn kinds_have_names() {
-        for (name, kind) in [("avx512", Vectors::Avx512), ("avx2", Vectors::Avx2), ("portable", Vectors::Portable)] {
+        for (name, kind) in [
+            ("avx512", Vectors::Avx512),
+            ("avx2", Vectors::Avx2),
+            ("portable", Vectors::Portable),
+        ] {
             assert_eq!(Vectors::named(name), Some(kind));
         }
         assert_eq!(Vectors::named("mmx"), None);

@@ -4,7 +4,7 @@ use num_complex::Complex;
 
 use super::super::fft::Real;
 use super::arithmetic::complexes;
-use super::field::Columns;
+use super::field::Strips;
 use super::registers::{Kernel, Lanes, Registers, Vectors};
 
 /// Places whose terms are summed in the wave's precision before they are added in double.
@@ -18,8 +18,8 @@ pub(in super::super) struct Tile<'a, T> {
     pub(in super::super) count: usize,
     /// `(place, real or imaginary part, line)`.
     pub(in super::super) values: &'a [T],
-    /// For each place, the index of its number in the line.
-    pub(in super::super) order: &'a [usize],
+    /// For each index in the line, the place of its number.
+    pub(in super::super) places: &'a [usize],
     /// Whether imaginary parts come first.
     pub(in super::super) swapped: bool,
     pub(in super::super) vectors: Vectors,
@@ -28,36 +28,36 @@ pub(in super::super) struct Tile<'a, T> {
 impl<T: Lanes> Tile<'_, T> {
     /// Lines side by side, with padding.
     fn lanes(&self) -> usize {
-        self.values.len() / (2 * self.order.len())
+        self.values.len() / (2 * self.places.len())
     }
 
-    /// For each place the index of its number in the line, and the real and imaginary parts of all lines.
-    pub(in super::super) fn places(&self) -> impl Iterator<Item = (usize, &[T], &[T])> {
+    /// For each index in the lines, the real and imaginary parts of all lines.
+    pub(in super::super) fn numbers(&self) -> impl Iterator<Item = (&[T], &[T])> {
         let lanes = self.lanes();
-        let pairs = self.values.chunks_exact(2 * lanes);
-        self.order.iter().zip(pairs).map(move |(&index, pair)| {
+        self.places.iter().map(move |place| {
+            let pair = &self.values[2 * place * lanes..][..2 * lanes];
             let (first, second) = pair.split_at(lanes);
             if self.swapped {
-                (index, second, first)
+                (second, first)
             } else {
-                (index, first, second)
+                (first, second)
             }
         })
     }
 
     /// Shows line after line, with its place among all, as complex numbers in their natural order.
     pub(in super::super) fn lines(&self, mut show: impl FnMut(usize, &[Complex<T>])) {
-        let mut line = vec![Complex::default(); self.order.len()];
+        let mut line = vec![Complex::default(); self.places.len()];
         for l in 0..self.count {
-            for (index, re, im) in self.places() {
-                line[index] = Complex::new(re[l], im[l]);
+            for (value, (re, im)) in line.iter_mut().zip(self.numbers()) {
+                *value = Complex::new(re[l], im[l]);
             }
             show(self.first + l, &line);
         }
     }
 
-    /// Σ w |z|² with the weights of the columns from `corner` `[row, col]` on, if the lines are rows.
-    pub(in super::super) fn weigh(&self, weights: &Columns<T>, corner: [usize; 2]) -> f64 {
+    /// Σ w |z|² with the weights of the strips from `corner` `[row, col]` on, if the lines are rows.
+    pub(in super::super) fn weigh(&self, weights: &Strips<T>, corner: [usize; 2]) -> f64 {
         let kernel = Weigh {
             tile: self,
             weights,
@@ -69,7 +69,7 @@ impl<T: Lanes> Tile<'_, T> {
 
 struct Weigh<'a, T> {
     tile: &'a Tile<'a, T>,
-    weights: &'a Columns<T>,
+    weights: &'a Strips<T>,
     corner: [usize; 2],
 }
 
@@ -81,21 +81,23 @@ impl<T: Real> Kernel<T> for Weigh<'_, T> {
         let Tile {
             first,
             values,
-            order,
+            places,
             ..
         } = self.tile;
         let [top, left] = self.corner;
         let values = complexes::<T, S>(values);
-        let mut total = 0.0;
-        for (values, order) in values.chunks(SHORT).zip(order.chunks(SHORT)) {
-            let mut sum = simd.splat(T::zero());
-            for (&[a, b], &x) in values.iter().zip(order) {
-                let weight = self.weights.real::<S>(top + first, left + x);
-                let square = simd.mul_add(a, a, simd.mul(b, b));
-                sum = simd.mul_add(weight, square, sum);
+        let ([upper, lower], above) = self.weights.strips::<S>(top + first);
+        let weights = upper[left..].iter().zip(&lower[left..]);
+        let (mut total, mut sum) = (0.0, simd.splat(T::zero()));
+        for (number, (&place, (&upper, &lower))) in places.iter().zip(weights).enumerate() {
+            let [a, b] = values[place];
+            let square = simd.mul_add(a, a, simd.mul(b, b));
+            sum = simd.mul_add(simd.splice(upper, lower, above), square, sum);
+            if number % SHORT == SHORT - 1 {
+                total += simd.total(sum);
+                sum = simd.splat(T::zero());
             }
-            total += simd.total(sum);
         }
-        total
+        total + simd.total(sum)
     }
 }

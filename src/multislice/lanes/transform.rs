@@ -1,7 +1,7 @@
 //! Fourier transforms of several lines of numbers side by side: line l stands in place l of every register.
 //!
 //! A butterfly then works on whole registers, as if they were numbers, and nothing is ever shuffled. The forward transform
-//! decimates in frequency and leaves the frequencies in the order in which they come ([`Transform::order`]); the backward one
+//! decimates in frequency and leaves the frequencies where they come ([`Transform::places`]); the backward one
 //! decimates in time and takes them in that order. Between the two stands a product with a function of the frequency, for
 //! which any order will do, so that neither sorts (van Loan, *Computational Frameworks for the Fast Fourier Transform* (1992),
 //! sec. 1.9). The last pass forward, the product and the first pass backward are one.
@@ -17,21 +17,15 @@ use num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 
 use super::super::fft::Real;
-use super::arithmetic::{Arithmetic, Complexes, complexes_mut, swapped};
+use super::arithmetic::{Arithmetic, Complexes, complexes, complexes_mut, swapped};
 use super::butterflies::{Butterfly, Eight, Five, Four, Three, Two};
-use super::registers::{Lanes, Registers, Vectors};
-
-/// A function of the place in a tile, to be multiplied with.
-pub(in super::super) trait Factors<T> {
-    /// Its values for all lines at a place in the transform's order.
-    fn at<S: Registers<T>>(&self, place: usize) -> Complexes<T, S>;
-}
+use super::registers::{Kernel, Lanes, Registers, Vectors};
 
 /// The transform of lines of one length, shared by all threads.
 pub(in super::super) struct Transform<T: Real> {
     length: usize,
     way: Way<T>,
-    order: Vec<usize>,
+    places: Vec<usize>,
 }
 
 enum Way<T: Real> {
@@ -55,9 +49,13 @@ impl<T: Lanes> Transform<T> {
             return Self {
                 length,
                 way: Way::General(FftPlanner::new().plan_fft_forward(length)),
-                order: (0..length).collect(),
+                places: (0..length).collect(),
             };
         };
+        let mut places = vec![0; length];
+        for place in 0..length {
+            places[frequency(place, length, &radices)] = place;
+        }
         let mut block = length;
         let pass = |&radix: &usize| {
             let pass = Pass::new(radix, block);
@@ -67,9 +65,7 @@ impl<T: Lanes> Transform<T> {
         Self {
             length,
             way: Way::Passes(radices.iter().map(pass).collect()),
-            order: (0..length)
-                .map(|place| frequency(place, length, &radices))
-                .collect(),
+            places,
         }
     }
 }
@@ -80,9 +76,9 @@ impl<T: Real> Transform<T> {
         self.length
     }
 
-    /// For each place in a transformed tile, the index of its frequency.
-    pub(in super::super) fn order(&self) -> &[usize] {
-        &self.order
+    /// For each frequency, its place in a transformed tile.
+    pub(in super::super) fn places(&self) -> &[usize] {
+        &self.places
     }
 
     /// Forward, times `factors`, and backward without the factor 1/N.
@@ -91,10 +87,10 @@ impl<T: Real> Transform<T> {
         &self,
         a: Arithmetic<T, S>,
         tile: &mut [T],
-        factors: &impl Factors<T>,
+        factors: &[T],
     ) {
         match &self.way {
-            Way::Passes(passes) => filter(a, passes, complexes_mut::<T, S>(tile), factors),
+            Way::Passes(passes) => filter(a.simd, passes, tile, factors),
             Way::General(_) => {
                 self.forward(a, tile);
                 multiply(a, tile, factors);
@@ -103,28 +99,26 @@ impl<T: Real> Transform<T> {
         }
     }
 
-    /// Forward: from the natural order to [`Transform::order`].
+    /// Forward: from the natural order to [`Transform::places`].
     #[inline(always)]
     pub(in super::super) fn forward<S: Registers<T>>(&self, a: Arithmetic<T, S>, tile: &mut [T]) {
         match &self.way {
             Way::Passes(passes) => {
-                let tile = complexes_mut::<T, S>(tile);
                 for pass in passes {
-                    decimate_frequency(a, pass, tile);
+                    a.simd.call(Outward { pass, tile });
                 }
             }
             Way::General(fft) => line_by_line(tile, S::LANES, |line| fft.process(line)),
         }
     }
 
-    /// Backward: from [`Transform::order`] to the natural order, without the factor 1/N.
+    /// Backward: from [`Transform::places`] to the natural order, without the factor 1/N.
     #[inline(always)]
     pub(in super::super) fn backward<S: Registers<T>>(&self, a: Arithmetic<T, S>, tile: &mut [T]) {
         match &self.way {
             Way::Passes(passes) => {
-                let tile = complexes_mut::<T, S>(tile);
                 for pass in passes.iter().rev() {
-                    decimate_time(a, pass, tile);
+                    a.simd.call(Homeward { pass, tile });
                 }
             }
             Way::General(fft) => line_by_line(tile, S::LANES, |line| {
@@ -141,10 +135,11 @@ impl<T: Real> Transform<T> {
 pub(in super::super) fn multiply<T: Real, S: Registers<T>>(
     a: Arithmetic<T, S>,
     tile: &mut [T],
-    factors: &impl Factors<T>,
+    factors: &[T],
 ) {
-    for (place, value) in complexes_mut::<T, S>(tile).iter_mut().enumerate() {
-        *value = a.mul(*value, factors.at::<S>(place));
+    let factors = complexes::<T, S>(factors);
+    for (value, factor) in complexes_mut::<T, S>(tile).iter_mut().zip(factors) {
+        *value = a.mul(*value, *factor);
     }
 }
 
@@ -208,83 +203,113 @@ fn frequency(mut place: usize, length: usize, radices: &[usize]) -> usize {
 /// All passes forward, the product, and all backward. What lies below the first pass is done block by block: a block stays in
 /// the nearest cache.
 #[inline(always)]
-fn filter<T: Real, S: Registers<T>>(
-    a: Arithmetic<T, S>,
-    passes: &[Pass<T>],
-    tile: &mut [Complexes<T, S>],
-    factors: &impl Factors<T>,
-) {
+fn filter<T: Real, S: Registers<T>>(simd: S, passes: &[Pass<T>], tile: &mut [T], factors: &[T]) {
     let (first, below) = match passes {
         [] => return,
-        [only] => return turn_pass(a, only, tile, 0, factors),
+        [pass] => {
+            let turn = Turn {
+                pass,
+                tile,
+                factors,
+            };
+            return simd.call(turn);
+        }
         [first, below @ ..] => (first, below),
     };
     let Some((last, middle)) = below.split_last() else {
         return;
     };
-    decimate_frequency(a, first, tile);
-    let length = first.length / first.radix;
-    for (number, block) in tile.chunks_exact_mut(length).enumerate() {
+    simd.call(Outward { pass: first, tile });
+    let length = 2 * S::LANES * first.length / first.radix;
+    let blocks = tile.chunks_exact_mut(length);
+    for (tile, factors) in blocks.zip(factors.chunks_exact(length)) {
         for pass in middle {
-            decimate_frequency(a, pass, block);
+            simd.call(Outward { pass, tile });
         }
-        turn_pass(a, last, block, number * length, factors);
+        simd.call(Turn {
+            pass: last,
+            tile,
+            factors,
+        });
         for pass in middle.iter().rev() {
-            decimate_time(a, pass, block);
+            simd.call(Homeward { pass, tile });
         }
     }
-    decimate_time(a, first, tile);
+    simd.call(Homeward { pass: first, tile });
 }
 
-#[inline(always)]
-fn decimate_frequency<T: Real, S: Registers<T>>(
-    a: Arithmetic<T, S>,
-    pass: &Pass<T>,
-    tile: &mut [Complexes<T, S>],
-) {
-    for block in tile.chunks_exact_mut(pass.length) {
-        match pass.radix {
-            2 => outward::<T, S, Two, 2>(a, block, &pass.twiddles),
-            3 => outward::<T, S, Three, 3>(a, block, &pass.twiddles),
-            4 => outward::<T, S, Four, 4>(a, block, &pass.twiddles),
-            5 => outward::<T, S, Five, 5>(a, block, &pass.twiddles),
-            _ => outward::<T, S, Eight, 8>(a, block, &pass.twiddles),
-        }
-    }
+/// A pass forward.
+struct Outward<'a, T> {
+    pass: &'a Pass<T>,
+    tile: &'a mut [T],
 }
 
-#[inline(always)]
-fn decimate_time<T: Real, S: Registers<T>>(
-    a: Arithmetic<T, S>,
-    pass: &Pass<T>,
-    tile: &mut [Complexes<T, S>],
-) {
-    for block in tile.chunks_exact_mut(pass.length) {
-        match pass.radix {
-            2 => homeward::<T, S, Two, 2>(a, block, &pass.twiddles),
-            3 => homeward::<T, S, Three, 3>(a, block, &pass.twiddles),
-            4 => homeward::<T, S, Four, 4>(a, block, &pass.twiddles),
-            5 => homeward::<T, S, Five, 5>(a, block, &pass.twiddles),
-            _ => homeward::<T, S, Eight, 8>(a, block, &pass.twiddles),
+impl<T: Real> Kernel<T> for Outward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Registers<T>>(self, simd: S) {
+        let (a, Pass { twiddles, .. }) = (Arithmetic::new(simd), self.pass);
+        let tile = complexes_mut::<T, S>(self.tile);
+        for block in tile.chunks_exact_mut(self.pass.length) {
+            match self.pass.radix {
+                2 => outward::<T, S, Two, 2>(a, block, twiddles),
+                3 => outward::<T, S, Three, 3>(a, block, twiddles),
+                4 => outward::<T, S, Four, 4>(a, block, twiddles),
+                5 => outward::<T, S, Five, 5>(a, block, twiddles),
+                _ => outward::<T, S, Eight, 8>(a, block, twiddles),
+            }
         }
     }
 }
 
-/// The last pass forward, the product, the first pass backward; the block begins at the place `start`.
-#[inline(always)]
-fn turn_pass<T: Real, S: Registers<T>>(
-    a: Arithmetic<T, S>,
-    pass: &Pass<T>,
-    block: &mut [Complexes<T, S>],
-    start: usize,
-    factors: &impl Factors<T>,
-) {
-    match pass.radix {
-        2 => turn::<T, S, Two, 2>(a, block, start, factors),
-        3 => turn::<T, S, Three, 3>(a, block, start, factors),
-        4 => turn::<T, S, Four, 4>(a, block, start, factors),
-        5 => turn::<T, S, Five, 5>(a, block, start, factors),
-        _ => turn::<T, S, Eight, 8>(a, block, start, factors),
+/// A pass backward.
+struct Homeward<'a, T> {
+    pass: &'a Pass<T>,
+    tile: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Homeward<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Registers<T>>(self, simd: S) {
+        let (a, Pass { twiddles, .. }) = (Arithmetic::new(simd), self.pass);
+        let tile = complexes_mut::<T, S>(self.tile);
+        for block in tile.chunks_exact_mut(self.pass.length) {
+            match self.pass.radix {
+                2 => homeward::<T, S, Two, 2>(a, block, twiddles),
+                3 => homeward::<T, S, Three, 3>(a, block, twiddles),
+                4 => homeward::<T, S, Four, 4>(a, block, twiddles),
+                5 => homeward::<T, S, Five, 5>(a, block, twiddles),
+                _ => homeward::<T, S, Eight, 8>(a, block, twiddles),
+            }
+        }
+    }
+}
+
+/// The last pass forward, the product, the first pass backward.
+struct Turn<'a, T> {
+    pass: &'a Pass<T>,
+    tile: &'a mut [T],
+    factors: &'a [T],
+}
+
+impl<T: Real> Kernel<T> for Turn<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Registers<T>>(self, simd: S) {
+        let a = Arithmetic::new(simd);
+        let tile = complexes_mut::<T, S>(self.tile);
+        let factors = complexes::<T, S>(self.factors);
+        match self.pass.radix {
+            2 => turn::<T, S, Two, 2>(a, tile, factors),
+            3 => turn::<T, S, Three, 3>(a, tile, factors),
+            4 => turn::<T, S, Four, 4>(a, tile, factors),
+            5 => turn::<T, S, Five, 5>(a, tile, factors),
+            _ => turn::<T, S, Eight, 8>(a, tile, factors),
+        }
     }
 }
 
@@ -346,14 +371,13 @@ fn homeward<T: Real, S: Registers<T>, B: Butterfly<R>, const R: usize>(
 fn turn<T: Real, S: Registers<T>, B: Butterfly<R>, const R: usize>(
     a: Arithmetic<T, S>,
     block: &mut [Complexes<T, S>],
-    start: usize,
-    factors: &impl Factors<T>,
+    factors: &[Complexes<T, S>],
 ) {
-    for (number, values) in block.as_chunks_mut::<R>().0.iter_mut().enumerate() {
+    let factors = factors.as_chunks::<R>().0;
+    for (values, factors) in block.as_chunks_mut::<R>().0.iter_mut().zip(factors) {
         let mut x = B::transform(a, *values);
         for q in 0..R {
-            let factor = factors.at::<S>(start + number * R + q);
-            x[q] = swapped(a.mul(x[q], factor));
+            x[q] = swapped(a.mul(x[q], factors[q]));
         }
         let y = B::transform(a, x);
         for q in 0..R {
@@ -378,7 +402,6 @@ fn line_by_line<T: Real>(tile: &mut [T], lanes: usize, mut change: impl FnMut(&m
 
 #[cfg(test)]
 mod tests {
-    use super::super::registers::Kernel;
     use super::*;
     use crate::rng::{Rng, stream};
 
@@ -396,20 +419,6 @@ mod tests {
     }
 
     /// A different number at each place.
-    struct Waves;
-
-    impl<T: Real> Factors<T> for Waves {
-        #[inline(always)]
-        fn at<S: Registers<T>>(&self, place: usize) -> Complexes<T, S> {
-            let numbers = wave(place);
-            let lane = |value: f64| {
-                let all = [T::narrow(value); super::super::registers::MOST];
-                S::lanes(&all[..S::LANES])[0]
-            };
-            [lane(numbers.re), lane(numbers.im)]
-        }
-    }
-
     fn wave(place: usize) -> Complex<f64> {
         Complex::new((place as f64).sin(), (0.7 * place as f64).cos())
     }
@@ -422,7 +431,15 @@ mod tests {
             match self.task {
                 Task::Forward => self.transform.forward(a, self.tile),
                 Task::Backward => self.transform.backward(a, self.tile),
-                Task::Filter => self.transform.filter(a, self.tile, &Waves),
+                Task::Filter => {
+                    let number = |i: usize| {
+                        let (place, part) = (i / (2 * S::LANES), i / S::LANES % 2);
+                        let value = wave(place);
+                        T::narrow([value.re, value.im][part])
+                    };
+                    let factors: Vec<T> = (0..self.tile.len()).map(number).collect();
+                    self.transform.filter(a, self.tile, &factors);
+                }
             }
         }
     }
@@ -454,7 +471,10 @@ mod tests {
             planner.plan_fft_forward(length),
             planner.plan_fft_inverse(length),
         );
-        let order = transform.order();
+        let mut order = vec![0; length];
+        for (frequency, &place) in transform.places().iter().enumerate() {
+            order[place] = frequency;
+        }
         let (mut worst, mut most): (f64, f64) = (0.0, 0.0);
         for l in 0..lanes {
             let mut expected = line(&before, l);
@@ -512,12 +532,15 @@ mod tests {
         for length in 1..2000 {
             for many in [true, false] {
                 let Some(radices) = radices(length, many) else {
-                    assert!([2, 3, 5].iter().fold(length, |mut rest, prime| {
-                        while rest % prime == 0 {
-                            rest /= prime;
-                        }
-                        rest
-                    }) > 1 || length == 1);
+                    assert!(
+                        [2, 3, 5].iter().fold(length, |mut rest, prime| {
+                            while rest % prime == 0 {
+                                rest /= prime;
+                            }
+                            rest
+                        }) > 1
+                            || length == 1
+                    );
                     continue;
                 };
                 assert_eq!(radices.iter().product::<usize>(), length, "{radices:?}");

@@ -18,10 +18,8 @@ where
     V3: Registers<T>,
 {
     match (vectors, V4::try_new(), V3::try_new()) {
-        (Vectors::Avx512, Some(simd), _) => simd.vectorize(Call(kernel, simd, T::zero())),
-        (Vectors::Avx512 | Vectors::Avx2, _, Some(simd)) => {
-            simd.vectorize(Call(kernel, simd, T::zero()))
-        }
+        (Vectors::Avx512, Some(simd), _) => simd.call(kernel),
+        (Vectors::Avx512 | Vectors::Avx2, _, Some(simd)) => simd.call(kernel),
         _ => kernel.run(Portable),
     }
 }
@@ -78,10 +76,33 @@ macro_rules! arithmetic {
             Simd::$neg_mul_add(self, a, b, c)
         }
         #[inline(always)]
+        fn call<K: Kernel<$type>>(self, kernel: K) -> K::Output {
+            Self::vectorize(self, Call(kernel, self, 0.0))
+        }
+        #[inline(always)]
         fn total(self, lane: $lane) -> f64 {
             Simd::$total(self, lane).into()
         }
     };
+}
+
+/// The places of the numbers of a register.
+const FIRST_16: [i32; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+const FIRST_HALF: [i32; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+const FIRST_8: [i64; 8] = [0, 1, 2, 3, 4, 5, 6, 7];
+
+/// Eight numbers of a and b together from place `from` on.
+#[inline(always)]
+fn splice_8(simd: V3, a: __m256, b: __m256, from: i32) -> __m256 {
+    let f = simd.avx2;
+    let places = f._mm256_add_epi32(cast(FIRST_HALF), simd.avx._mm256_set1_epi32(from));
+    // The last three bits of a place count; beyond them are those of b.
+    let beyond = f._mm256_cmpgt_epi32(places, simd.avx._mm256_set1_epi32(7));
+    let (a, b) = (
+        f._mm256_permutevar8x32_ps(a, places),
+        f._mm256_permutevar8x32_ps(b, places),
+    );
+    simd.avx._mm256_blendv_ps(a, b, cast(beyond))
 }
 
 impl Registers<f32> for V4 {
@@ -97,6 +118,13 @@ impl Registers<f32> for V4 {
         negate_mul_add_e_f32s,
         reduce_sum_f32s
     );
+
+    #[inline(always)]
+    fn splice(self, a: f32x16, b: f32x16, from: usize) -> f32x16 {
+        let f = self.avx512f;
+        let places = f._mm512_add_epi32(cast(FIRST_16), f._mm512_set1_epi32(from as i32));
+        cast(f._mm512_permutex2var_ps(cast(a), places, cast(b)))
+    }
 
     #[inline(always)]
     fn transpose(self, square: &mut [f32x16; MOST]) {
@@ -146,6 +174,13 @@ impl Registers<f64> for V4 {
     );
 
     #[inline(always)]
+    fn splice(self, a: f64x8, b: f64x8, from: usize) -> f64x8 {
+        let f = self.avx512f;
+        let places = f._mm512_add_epi64(cast(FIRST_8), f._mm512_set1_epi64(from as i64));
+        cast(f._mm512_permutex2var_pd(cast(a), places, cast(b)))
+    }
+
+    #[inline(always)]
     fn transpose(self, square: &mut [f64x8; MOST]) {
         let f = self.avx512f;
         let rows: [__m512d; 16] = cast(*square);
@@ -184,6 +219,11 @@ impl Registers<f32> for V3 {
     );
 
     #[inline(always)]
+    fn splice(self, a: f32x8, b: f32x8, from: usize) -> f32x8 {
+        cast(splice_8(self, cast(a), cast(b), from as i32))
+    }
+
+    #[inline(always)]
     fn transpose(self, square: &mut [f32x8; MOST]) {
         let f = self.avx;
         let rows: [__m256; 16] = cast(*square);
@@ -220,6 +260,12 @@ impl Registers<f64> for V3 {
         negate_mul_add_e_f64s,
         reduce_sum_f64s
     );
+
+    #[inline(always)]
+    fn splice(self, a: f64x4, b: f64x4, from: usize) -> f64x4 {
+        // Each is two numbers of half the size.
+        cast(splice_8(self, cast(a), cast(b), 2 * from as i32))
+    }
 
     #[inline(always)]
     fn transpose(self, square: &mut [f64x4; MOST]) {

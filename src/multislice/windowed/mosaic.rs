@@ -16,6 +16,7 @@ use rayon::prelude::*;
 
 use super::super::fft::Real;
 use super::super::grid::{Grid, quick_length};
+use super::super::lanes::Lanes;
 use super::super::optics::Optics;
 use super::super::potential::Potential;
 use super::super::slices::{Slice, SliceMaker, Slices};
@@ -112,7 +113,7 @@ fn tilings(grid: &Grid) -> [Tiling; 2] {
 ///
 /// # Errors
 /// The thermal-diffuse tables lack an element.
-pub(super) fn slices<T: Real>(
+pub(super) fn slices<T: Lanes>(
     specimen: &Potential,
     optics: &Optics,
     spans: [Span; 2],

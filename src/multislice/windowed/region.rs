@@ -9,9 +9,9 @@ use ndarray::Array3;
 use num_complex::Complex;
 
 use super::super::engine::Engine;
-use super::super::lanes::Lanes;
 use super::super::full_field::AnyEngine;
 use super::super::grid::{Grid, quick_length};
+use super::super::lanes::Lanes;
 use super::super::optics::Optics;
 use super::super::potential::Potential;
 use super::super::readout::{Readout, Visit};
