@@ -85,8 +85,11 @@ fn products<T: Lanes, S: Registers<T>, const TILE: usize>(
     let mut re = [[simd.splat(T::zero()); TILE]; TILE];
     let mut im = re;
     for (step, weight) in weights.iter().enumerate() {
-        let seen_re = right_re.map(|lanes| simd.mul(lanes[step], *weight));
-        let seen_im = right_im.map(|lanes| simd.mul(lanes[step], *weight));
+        let (mut seen_re, mut seen_im) = ([*weight; TILE], [*weight; TILE]);
+        for j in 0..TILE {
+            seen_re[j] = simd.mul(right_re[j][step], *weight);
+            seen_im[j] = simd.mul(right_im[j][step], *weight);
+        }
         for i in 0..TILE {
             let (a, b) = (left_re[i][step], left_im[i][step]);
             for j in 0..TILE {
@@ -97,9 +100,13 @@ fn products<T: Lanes, S: Registers<T>, const TILE: usize>(
             }
         }
     }
-    std::array::from_fn(|i| {
-        std::array::from_fn(|j| Complex::new(simd.total(re[i][j]), simd.total(im[i][j])))
-    })
+    let mut totals = [[Complex::default(); TILE]; TILE];
+    for i in 0..TILE {
+        for j in 0..TILE {
+            totals[i][j] = Complex::new(simd.total(re[i][j]), simd.total(im[i][j]));
+        }
+    }
+    totals
 }
 
 #[cfg(test)]
