@@ -56,8 +56,20 @@ impl<'a> Wave<'a> {
     }
 }
 
-/// Whoever looks at rows of the wave in real space before a slice: `(index of the next exit, slice, rows)`.
-pub(super) type Before<'a, T> = &'a mut dyn FnMut(usize, &Sheet<T>, &Tile<'_, T>);
+/// Which of some waves is seen where.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Its number among those sent side by side.
+    pub(super) wave: usize,
+    /// The index of the exit where it leaves, or of the next one.
+    pub(super) exit: usize,
+}
+
+/// Whoever looks at rows of a wave in real space before a slice.
+pub(super) type Before<'a, T> = &'a mut dyn FnMut(Place, &Sheet<T>, &Tile<'_, T>);
+
+/// Whoever looks at columns of the spectrum of a wave behind an exit.
+pub(super) type Behind<'a, T> = &'a mut dyn FnMut(Place, &Tile<'_, T>);
 
 /// A specimen and a tilt, made ready; shared by all threads.
 pub(super) struct Engine<T: Lanes> {
@@ -189,48 +201,54 @@ impl<T: Lanes> Engine<T> {
         }
     }
 
-    /// Sends one wave through the specimen.
+    /// Sends some waves through the specimen, side by side: what they need of a slice is fetched once. Each has a workspace.
     ///
-    /// Before each slice the wave in real space passes by, some rows at a time, as `before` if anyone looks. Behind each of the
-    /// slices `exits` (counted from 1, rising) its spectrum passes by as `behind(index of the exit, columns)`; these values are
-    /// F\[ψ\]/N.
+    /// Before each slice a wave in real space passes by, some rows at a time, as `before` if anyone looks. Behind each of the
+    /// slices `exits` (counted from 1, rising) its spectrum passes by as `behind`; these values are F\[ψ\]/N.
     pub(super) fn run(
         &self,
-        wave: &Wave<'_>,
+        waves: &[Wave<'_>],
         exits: &[usize],
-        work: &mut Workspace<T>,
+        works: &mut [Workspace<T>],
         mut before: Option<Before<'_, T>>,
-        behind: &mut dyn FnMut(usize, &Tile<'_, T>),
+        behind: Behind<'_, T>,
     ) {
-        self.enter(&wave.entrance, work, None);
-        let mut tilted = std::mem::take(&mut work.tilted);
-        let propagator = match wave.tilt_mrad {
-            None => &self.propagator,
-            Some(tilt_mrad) => {
+        for (wave, work) in waves.iter().zip(&mut *works) {
+            self.enter(&wave.entrance, work, None);
+            if let Some(tilt_mrad) = wave.tilt_mrad {
                 let Lens { band, straight, .. } = &*self.lens;
                 work.drift.set(band, self.slices.thickness(), tilt_mrad);
-                self.lens.arrange(work.drift.apply(straight), &mut tilted);
-                &tilted
+                let tilted = work.drift.apply(straight);
+                self.lens.arrange(tilted, &mut work.tilted);
             }
-        };
+        }
+        let field = &self.lens.field;
         let mut passed = 0;
         let last = exits.last().copied().unwrap_or(0);
         for (number, slice) in self.slices.first(last).enumerate() {
-            match &mut before {
-                None => self.transmit(slice, wave.corner, work, None),
-                Some(before) => {
-                    let mut show = |rows: &Tile<'_, T>| before(passed, slice, rows);
-                    self.transmit(slice, wave.corner, work, Some(&mut show));
-                }
-            }
             let leaving = exits[passed] == number + 1;
-            let mut leave = |columns: &Tile<'_, T>| behind(passed, columns);
-            let show = leaving.then_some(&mut leave as Watcher<'_, T>);
-            let field = &self.lens.field;
-            field.pass_columns(&mut work.wave, propagator, show);
+            for (index, (wave, work)) in waves.iter().zip(&mut *works).enumerate() {
+                let place = Place {
+                    wave: index,
+                    exit: passed,
+                };
+                match &mut before {
+                    None => self.transmit(slice, wave.corner, work, None),
+                    Some(before) => {
+                        let mut show = |rows: &Tile<'_, T>| before(place, slice, rows);
+                        self.transmit(slice, wave.corner, work, Some(&mut show));
+                    }
+                }
+                let mut leave = |columns: &Tile<'_, T>| behind(place, columns);
+                let show = leaving.then_some(&mut leave as Watcher<'_, T>);
+                let propagator = match wave.tilt_mrad {
+                    None => &self.propagator,
+                    Some(_) => &work.tilted,
+                };
+                field.pass_columns(&mut work.wave, propagator, show);
+            }
             passed += usize::from(leaving);
         }
-        work.tilted = tilted;
     }
 
     /// Sends the wave in `work`, as large as the specimen and at the engine's tilt, through the slices `passed`.

@@ -182,11 +182,11 @@ impl Bench {
         let mut spectra = vec![Array2::zeros(self.grid.shape()); self.exits.len()];
         let mut work = engine.workspace();
         engine.run(
-            &self.wave(illumination),
+            &[self.wave(illumination)],
             &self.exits,
-            &mut work,
+            std::slice::from_mut(&mut work),
             None,
-            &mut |exit, columns| self.store(&mut spectra[exit], columns, engine.columns()),
+            &mut |place, columns| self.store(&mut spectra[place.exit], columns, engine.columns()),
         );
         spectra
     }

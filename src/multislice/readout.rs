@@ -7,7 +7,7 @@ use ndarray::Array3;
 use rayon::prelude::*;
 
 use super::detector::readout::Readout as Pixels;
-use super::engine::{Before, Engine, Entrance, Wave, Workspace};
+use super::engine::{Before, Engine, Entrance, Place, Wave, Workspace};
 use super::grid::Grid;
 use super::lanes::{Lanes, Tile};
 use super::optics::Optics;
@@ -92,14 +92,21 @@ impl Readout {
             return Array3::zeros(shape);
         }
         let mut sums = vec![0.0; visits.len() * readings * exits];
-        sums.par_chunks_exact_mut(readings * exits)
-            .zip(visits)
+        let side_by_side = side_by_side(engine);
+        sums.par_chunks_mut(readings * exits * side_by_side)
+            .zip(visits.par_chunks(side_by_side))
             .for_each_init(
-                || (engine.workspace(), Tally::new(exits, readings)),
-                |(work, tally), (sums, visit)| {
+                || {
+                    let member = |_| (engine.workspace(), Tally::new(exits, readings));
+                    (0..side_by_side).map(member).unzip()
+                },
+                |(works, tallies): &mut (Vec<_>, Vec<_>), (sums, visits)| {
                     for (weight, probe) in &self.probes {
-                        self.read(engine, probe, visit, work, tally);
-                        tally.add_to(sums, *weight);
+                        self.read(engine, probe, visits, works, tallies);
+                        let each = sums.chunks_exact_mut(readings * exits);
+                        for (sums, tally) in each.zip(&*tallies) {
+                            tally.add_to(sums, *weight);
+                        }
                     }
                 },
             );
@@ -108,52 +115,76 @@ impl Readout {
         })
     }
 
-    /// Sends one probe through, and counts.
+    /// Sends some probes through side by side, and counts.
     fn read<T: Lanes>(
         &self,
         engine: &Engine<T>,
         probe: &Probe,
-        visit: &Visit,
-        work: &mut Workspace<T>,
-        tally: &mut Tally,
+        visits: &[Visit],
+        works: &mut [Workspace<T>],
+        tallies: &mut [Tally],
     ) {
-        let wave = Wave {
+        let wave = |visit: &Visit| Wave {
             entrance: Entrance::Probe(probe, visit.position),
             corner: visit.corner,
             tilt_mrad: visit.tilt_mrad,
         };
-        tally.clear();
-        let Tally {
-            elastic,
-            diffuse,
-            readings,
-        } = tally;
-        let readings = *readings;
+        let waves: Vec<_> = visits.iter().map(wave).collect();
+        let readings = self.readings;
         let of_exit = |exit: usize| exit * readings..(exit + 1) * readings;
-        let mut before = |exit: usize, slice: &Sheet<T>, rows: &Tile<'_, T>| {
-            for (sum, map) in diffuse[of_exit(exit)].iter_mut().zip(&slice.diffuse) {
+        let (mut elastic, mut diffuse): (Vec<_>, Vec<_>) = tallies
+            .iter_mut()
+            .map(|tally| {
+                tally.clear();
+                (&mut tally.elastic, &mut tally.diffuse)
+            })
+            .unzip();
+        let mut before = |place: Place, slice: &Sheet<T>, rows: &Tile<'_, T>| {
+            let sums = &mut diffuse[place.wave][of_exit(place.exit)];
+            for (sum, map) in sums.iter_mut().zip(&slice.diffuse) {
                 if let Some(map) = map {
-                    *sum += rows.weigh(map, visit.corner);
+                    *sum += rows.weigh(map, visits[place.wave].corner);
                 }
             }
         };
-        let mut behind = |exit: usize, columns: &Tile<'_, T>| {
+        let mut behind = |place: Place, columns: &Tile<'_, T>| {
             if let Some(pixels) = &self.elastic {
+                let sums = &mut elastic[place.wave][of_exit(place.exit)];
                 columns.lines(|kept, values| {
-                    let column = engine.columns()[kept];
-                    pixels.collect(column, values, &mut elastic[of_exit(exit)]);
+                    pixels.collect(engine.columns()[kept], values, sums);
                 });
             }
         };
-        let before = engine
-            .slices()
-            .scatter()
-            .then_some(&mut before as Before<'_, T>);
-        engine.run(&wave, &self.exits, work, before, &mut behind);
+        let scatter = engine.slices().scatter();
+        let before = scatter.then_some(&mut before as Before<'_, T>);
+        engine.run(&waves, &self.exits, works, before, &mut behind);
         // |F[ψ]|² from |F[ψ]/N|², and Σ|F[ψ]|² = N Σ|ψ|².
         let pixels = engine.pixels();
-        elastic.iter_mut().for_each(|sum| *sum *= pixels * pixels);
-        diffuse.iter_mut().for_each(|sum| *sum *= pixels);
+        for Tally {
+            elastic, diffuse, ..
+        } in tallies
+        {
+            elastic.iter_mut().for_each(|sum| *sum *= pixels * pixels);
+            diffuse.iter_mut().for_each(|sum| *sum *= pixels);
+        }
+    }
+}
+
+/// Waves of a thread that are sent through side by side if the slices come from memory.
+const SIDE_BY_SIDE: usize = 4;
+/// Slices of at most so many bytes stay in a processor's cache [bytes].
+const CACHED: u64 = 12 << 20;
+
+/// How many waves are sent through side by side: one, whose memory stays near, if the slices stay near too.
+fn side_by_side<T: Lanes>(engine: &Engine<T>) -> usize {
+    let side = std::env::var("SIDE")
+        .ok()
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(SIDE_BY_SIDE);
+    if engine.slices().bytes() > CACHED {
+        side
+    } else {
+        1
     }
 }
 

@@ -210,6 +210,16 @@ impl<T: Lanes> Slices<T> {
         maps.flatten().next().is_some()
     }
 
+    /// Bytes of the different slices.
+    pub(super) fn bytes(&self) -> u64 {
+        let slices = self.unique.len() as u64;
+        let maps = self
+            .unique
+            .first()
+            .map_or(0, |s| s.diffuse.iter().flatten().count());
+        slices * Strips::<T>::bytes(self.grid.shape(), 2 + maps)
+    }
+
     /// The first `count` slices, entrance first.
     pub(super) fn first(&self, count: usize) -> impl Iterator<Item = &Sheet<T>> {
         self.order[..count].iter().map(|&index| &self.unique[index])

@@ -283,15 +283,15 @@ fn exit_waves<T: Lanes>(
     // Σ|F[ψ]|² = N Σ|ψ|²; what is shown is F[ψ]/N.
     let scale = engine.pixels().powf(1.5);
     engine.run(
-        &wave,
+        &[wave],
         exits,
-        &mut engine.workspace(),
+        &mut [engine.workspace()],
         None,
-        &mut |exit, columns| {
+        &mut |place, columns| {
             columns.lines(|kept, values| {
                 let column = engine.columns()[kept];
                 for (y, value) in values.iter().enumerate() {
-                    waves[exit][y * cols + column] = widen(*value) * scale;
+                    waves[place.exit][y * cols + column] = widen(*value) * scale;
                 }
             });
         },
