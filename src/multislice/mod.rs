@@ -26,6 +26,7 @@ mod engine;
 mod fft;
 mod full_field;
 mod grid;
+mod nonuniform;
 mod optics;
 mod potential;
 mod prism;
@@ -35,8 +36,10 @@ mod readout;
 mod scattering;
 mod settings;
 mod slices;
+mod slicing;
 mod span;
 mod structure_factor;
+mod synthesis;
 mod thermal;
 mod view;
 mod windowed;
@@ -50,12 +53,13 @@ pub use detector::{
 pub use full_field::{Illumination, Multislice};
 pub use grid::Grid;
 pub use optics::Optics;
-pub use potential::{Potential, slice_count};
+pub use potential::Potential;
 pub use prism::Prism;
 pub use probe::{Aperture, FocalSpread, ProbeSettings};
 pub use scattering::{ScatteringFactor, ScatteringTable};
 pub use settings::{
     BlochSettings, Method, MultisliceSettings, Precision, PrismSettings, WindowedSettings,
 };
+pub use slicing::slice_count;
 pub use thermal::{DiffuseDetector, ThermalDiffuse, ThermalMaps, ThermalSettings, ThermalTables};
 pub use windowed::{Region, ScanArea, WindowError, Windowed};
