@@ -5,6 +5,9 @@
 //! The phase is evaluated at the atom's own position, not at the nearest pixels: then images do not depend on where the
 //! columns lie between the pixels, which is the very quantity to be measured.
 //!
+//! The sums over atoms come column by column of k_x, by a matrix product for few atoms and by a non-uniform Fourier transform
+//! for many; every column is weighted, transformed back along y and put away, and half of the columns do, as v is real.
+//!
 //! Slices that hold the same atoms are computed once.
 //!
 //! exp(iσv) has higher frequencies than v, and on the grid of the wave those fold back: a heavy column still looks slightly
@@ -22,7 +25,6 @@ use num_complex::Complex;
 
 use super::fft::Fft2;
 use super::grid::Grid;
-use super::nonuniform::Workspace;
 use super::scattering::{ScatteringFactor, ScatteringTable};
 use super::slicing::{SliceAtoms, deduplicate, slice_count, slice_of};
 use super::span::Span;
@@ -233,21 +235,19 @@ impl Potential {
     /// g over the area of the cell for every species on that grid. They are even along x and along y: frequencies from 0 up
     /// are enough.
     pub(super) fn superposed(&self, index: usize, factors: &Factors) -> Array2<f64> {
-        let mut spectrum = self.synthesis.spectrum();
-        let mut workspace = Workspace::new();
-        let cols = self.fine.shape().1;
-        for (number, points) in &self.unique[index] {
-            let factor = &factors[number];
-            let extent = self.fine.extent();
-            self.structure
-                .columns(points, extent, &mut workspace, |x, values| {
-                    if let Some(sums) = spectrum.row_mut(x).as_slice_mut() {
-                        add_column(sums, values, factor.column(x), 2 * x == cols);
-                    }
-                });
-        }
-        drop(workspace);
-        self.synthesis.field(spectrum)
+        let (cols, extent) = (self.fine.shape().1, self.fine.extent());
+        let of_species = |(number, points): (&u8, &Vec<Point>)| {
+            (self.structure.columns(points, extent), &factors[number])
+        };
+        let mut species: Vec<_> = self.unique[index].iter().map(of_species).collect();
+        let mut kx = 0;
+        self.synthesis.field(|column| {
+            for (structure, factor) in &mut species {
+                let (values, factor) = (structure.next_column(), factor.column(kx));
+                add_column(column, values, factor, 2 * kx == cols);
+            }
+            kx += 1;
+        })
     }
 
     /// Σ exp(−2πi k·r_j) over the atoms of slice `index`, by species, on `grid` in the order of the transform.

@@ -11,7 +11,7 @@ use num_complex::Complex;
 use rustfft::{Fft, FftPlanner};
 
 /// Rows gathered at once from the columns: whole lines of the cache.
-const ROWS: usize = 16;
+const ROWS: usize = 32;
 
 /// Plans for fields of one shape.
 pub(super) struct Synthesis {
@@ -33,28 +33,25 @@ impl Synthesis {
         }
     }
 
-    /// Pixels `(rows, cols)`.
-    pub(super) fn shape(&self) -> (usize, usize) {
-        (self.rows, self.cols)
-    }
-
-    /// An empty spectrum: `(kx, ky)`, columns of k_x from 0 to the highest one after the other, k_y in the order of the
-    /// transform.
-    pub(super) fn spectrum(&self) -> Array2<Complex<f64>> {
-        Array2::zeros((self.cols / 2 + 1, self.rows))
-    }
-
-    /// The field Σ_k F(k) exp(2πi k·r), `(y, x)`, the plain sum without 1/N. At the highest frequency of an even count, which
-    /// stands for both signs, the real part counts.
-    pub(super) fn field(&self, mut spectrum: Array2<Complex<f64>>) -> Array2<f64> {
-        let mut field = Array2::zeros(self.shape());
+    /// The field Σ_k F(k) exp(2πi k·r), `(y, x)`, the plain sum without 1/N. `fill(column)` adds to the columns of F, from
+    /// kx = 0 to the highest in turn and empty at first, in the order of the transform. At the highest frequency of an even
+    /// count, which stands for both signs, the real part counts.
+    pub(super) fn field(&self, mut fill: impl FnMut(&mut [Complex<f64>])) -> Array2<f64> {
         let scratch = self.column.get_inplace_scratch_len();
         let mut scratch = vec![Complex::default(); scratch.max(self.row.get_inplace_scratch_len())];
-        if let Some(columns) = spectrum.as_slice_mut() {
-            self.column.process_with_scratch(columns, &mut scratch);
+        let half = self.cols / 2 + 1;
+        let mut columns = Vec::with_capacity(half * self.rows);
+        let mut column = vec![Complex::default(); self.rows];
+        for _ in 0..half {
+            column.fill(Complex::default());
+            fill(&mut column);
+            // Each is transformed while it is in the cache, and seen again only as a part of the rows.
+            self.column.process_with_scratch(&mut column, &mut scratch);
+            columns.extend_from_slice(&column);
         }
-        if let (Some(columns), Some(rows)) = (spectrum.as_slice(), field.as_slice_mut()) {
-            self.all_rows(columns, rows, &mut scratch);
+        let mut field = Array2::zeros((self.rows, self.cols));
+        if let Some(rows) = field.as_slice_mut() {
+            self.all_rows(&columns, rows, &mut scratch);
         }
         field
     }
@@ -116,15 +113,17 @@ mod tests {
         for (rows, cols) in [(12, 15), (17, 8), (7, 5), (4, 4), (33, 6)] {
             let field = Array2::from_shape_fn((rows, cols), |_| rng.random::<f64>() - 0.5);
             let synthesis = Synthesis::new((rows, cols));
-            let mut spectrum = synthesis.spectrum();
-            for ((kx, ky), value) in spectrum.indexed_iter_mut() {
-                let turn = |y: usize, x: usize| {
-                    let (y, x) = ((ky * y) as f64 / rows as f64, (kx * x) as f64 / cols as f64);
-                    Complex::cis(-TAU * (y + x))
-                };
-                *value = field.indexed_iter().map(|((y, x), v)| turn(y, x) * v).sum();
-            }
-            let back = synthesis.field(spectrum) / (rows * cols) as f64;
+            let mut kx = 0;
+            let back = synthesis.field(|column| {
+                for (ky, value) in column.iter_mut().enumerate() {
+                    let turn = |y: usize, x: usize| {
+                        let (y, x) = ((ky * y) as f64 / rows as f64, (kx * x) as f64 / cols as f64);
+                        Complex::cis(-TAU * (y + x))
+                    };
+                    *value = field.indexed_iter().map(|((y, x), v)| turn(y, x) * v).sum();
+                }
+                kx += 1;
+            }) / (rows * cols) as f64;
             let error = (&back - &field).fold(0.0_f64, |m, v| m.max(v.abs()));
             assert!(error < 1e-14, "{rows} x {cols}: {error}");
         }
