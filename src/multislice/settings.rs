@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::potential::slice_count;
 use super::probe::ProbeSettings;
 use super::scattering::ScatteringTable;
+use super::slicing::slice_count;
 use crate::error::Result;
 use crate::settings::Source;
 use crate::units::ANGSTROM_PER_NM;
