@@ -154,6 +154,23 @@ impl<T: Real> Fft2<T> {
             .process_with_scratch(rows, &mut scratch.fft);
     }
 
+    /// Writes columns `first..first + count` of `field`: `fill(column, values)` sets each spectrum, which is then
+    /// transformed back along y without the factor 1/N.
+    pub(super) fn fill_columns(
+        &self,
+        field: &mut [Complex<T>],
+        (first, count): (usize, usize),
+        scratch: &mut Scratch<T>,
+        mut fill: impl FnMut(usize, &mut [Complex<T>]),
+    ) {
+        for (offset, column) in self.columns(&mut scratch.tile, count).enumerate() {
+            fill(first + offset, column);
+            self.column_inverse
+                .process_with_scratch(column, &mut scratch.fft);
+        }
+        self.scatter(&scratch.tile, field, (first, count));
+    }
+
     /// Columns `first..first + count` of `field` forward along y, shown as `show(column, values)`; the field stays.
     pub(super) fn read_columns(
         &self,

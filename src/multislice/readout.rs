@@ -177,12 +177,8 @@ const CACHED: u64 = 12 << 20;
 
 /// How many waves are sent through side by side: one, whose memory stays near, if the slices stay near too.
 fn side_by_side<T: Lanes>(engine: &Engine<T>) -> usize {
-    let side = std::env::var("SIDE")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(SIDE_BY_SIDE);
     if engine.slices().bytes() > CACHED {
-        side
+        SIDE_BY_SIDE
     } else {
         1
     }

@@ -4,7 +4,8 @@ use ndarray::{Array2, Axis, Zip};
 use num_complex::Complex;
 use rayon::prelude::*;
 
-use super::fft::{Fft2, Real, narrow};
+use super::band::Band;
+use super::fft::{Fft2, Real, TILE, narrow};
 use super::grid::Grid;
 use super::lanes::{Lanes, Strips};
 use super::optics::Optics;
@@ -69,9 +70,7 @@ pub(super) struct Slice<T> {
 /// Makes the slices of a potential, one by one.
 pub(super) struct SliceMaker<'a> {
     potential: &'a Potential,
-    /// Plans for the grids of the potential and of the wave.
-    fine: Fft2<f64>,
-    coarse: Fft2<f64>,
+    limit: BandLimit,
     /// Interaction constant σ.
     sigma: f64,
     /// For every channel, the map of its diffuse signal.
@@ -93,8 +92,7 @@ impl<'a> SliceMaker<'a> {
         };
         Ok(Self {
             potential,
-            fine: Fft2::new(potential.fine_grid().shape()),
-            coarse: Fft2::new(potential.grid().shape()),
+            limit: BandLimit::new(potential.fine_grid(), potential.grid()),
             sigma: interaction(optics.probe.energy()),
             thermal,
         })
@@ -120,7 +118,7 @@ impl<'a> SliceMaker<'a> {
             };
             diffuse = channels.iter().map(of_channel).collect();
         }
-        let limited = limit_band(through, potential.grid(), &self.fine, &self.coarse);
+        let limited = self.limit.apply(through);
         Slice {
             transmission: limited.into_iter().map(narrow).collect(),
             diffuse,
@@ -226,29 +224,66 @@ impl<T: Lanes> Slices<T> {
     }
 }
 
-/// A function on the fine grid, without what lies beyond the band limit of the wave's grid, on that grid.
-fn limit_band(
-    function: Array2<Complex<f64>>,
-    grid: &Grid,
-    fine: &Fft2<f64>,
-    coarse: &Fft2<f64>,
-) -> Vec<Complex<f64>> {
-    let mut spectrum = function.into_raw_vec_and_offset().0;
-    fine.forward(&mut spectrum, &mut fine.scratch());
-    let (ky, kx) = (grid.ky(), grid.kx());
-    // The same frequency on both grids: negative ones count from the end.
-    let place =
-        |i: usize, frequency: f64, extra: usize| i + if frequency < 0.0 { extra } else { 0 };
-    let scale = (coarse.rows * coarse.cols) as f64 / (fine.rows * fine.cols) as f64;
-    let mut limited = Vec::with_capacity(ky.len() * kx.len());
-    for (row, &y) in ky.iter().enumerate() {
-        let row = place(row, y, fine.rows - coarse.rows);
-        for (col, &x) in kx.iter().enumerate() {
-            let col = place(col, x, fine.cols - coarse.cols);
-            let weight = grid.band_weight(x.hypot(y)) * scale;
-            limited.push(spectrum[row * fine.cols + col] * weight);
+/// Takes from functions on a fine grid what lies beyond the band limit of the wave's grid, and brings them to that.
+struct BandLimit {
+    fine: Fft2<f64>,
+    coarse: Fft2<f64>,
+    band: Band,
+    /// The band limit over the number of fine pixels, `(kept column, ky)`.
+    weights: Vec<f64>,
+}
+
+impl BandLimit {
+    fn new(fine: &Grid, coarse: &Grid) -> Self {
+        let (rows, cols) = fine.shape();
+        let scale = 1.0 / (rows * cols) as f64;
+        let band = Band::new(coarse);
+        Self {
+            weights: band.spectrum(|kx, ky| band.weight(kx.hypot(ky)) * scale),
+            fine: Fft2::new(fine.shape()),
+            coarse: Fft2::new(coarse.shape()),
+            band,
         }
     }
-    coarse.inverse(&mut limited, &mut coarse.scratch());
-    limited
+
+    /// The kept columns of the fine spectrum, some at a time, are cut to the frequencies of the coarse grid and go back.
+    fn apply(&self, function: Array2<Complex<f64>>) -> Vec<Complex<f64>> {
+        let Self { fine, coarse, .. } = self;
+        let (mut scratch, mut coarse_scratch) = (fine.scratch(), coarse.scratch());
+        let mut field = function.into_raw_vec_and_offset().0;
+        fine.row_forward(&mut field, &mut scratch);
+        let mut limited = vec![Complex::default(); coarse.rows * coarse.cols];
+        let rows = coarse.rows;
+        let mut weights = self.weights.chunks_exact(rows);
+        let mut columns = vec![Complex::default(); TILE * rows];
+        for (first, count) in self.band.tiles() {
+            // The same frequency on both grids: negative ones count from the end.
+            let behind = |i: usize, many: usize, few: usize| {
+                if 2 * i < few { i } else { i + many - few }
+            };
+            let place = behind(first, fine.cols, coarse.cols);
+            let mut cut = columns.chunks_exact_mut(rows);
+            fine.read_columns(&field, (place, count), &mut scratch, |_, values| {
+                let (Some(cut), Some(weights)) = (cut.next(), weights.next()) else {
+                    return;
+                };
+                for (y, (value, weight)) in cut.iter_mut().zip(weights).enumerate() {
+                    *value = values[behind(y, fine.rows, rows)] * weight;
+                }
+            });
+            let mut cut = columns.chunks_exact(rows);
+            coarse.fill_columns(
+                &mut limited,
+                (first, count),
+                &mut coarse_scratch,
+                |_, column| {
+                    if let Some(cut) = cut.next() {
+                        column.copy_from_slice(cut);
+                    }
+                },
+            );
+        }
+        coarse.row_inverse(&mut limited, &mut coarse_scratch);
+        limited
+    }
 }

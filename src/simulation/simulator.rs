@@ -88,6 +88,9 @@ impl<'a> Simulator<'a> {
             (point, [tilt[0] + here[0], tilt[1] + here[1]])
         };
         if self.plan.settings.multislice.method == Method::Windowed {
+            if self.plan.tilt_field.is_none() {
+                return Ok(self.region(unit)?.scan(&positions, tilt));
+            }
             let probes: Vec<_> = positions.iter().map(local).collect();
             return Ok(self.region(unit)?.scan_tilted(&probes));
         }

@@ -15,7 +15,7 @@ const NUMBERS_PER_UNIT: usize = 1 << 24;
 const LEAST_PROBES: usize = 16;
 
 /// Rows and columns of the raster in a region of the specimen.
-const SIDE_OF_A_REGION: usize = 64;
+const SIDE_OF_A_REGION: usize = 128;
 
 /// Part `index` of `count`, counting from 1: `--shard 2/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
