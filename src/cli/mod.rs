@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use ferrostem::multislice::Vectors;
 use ferrostem::progress::{Reporter, Verbosity};
 use ferrostem::simulation::Shard;
 
@@ -202,8 +203,15 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Threads and Ctrl-C.
+/// Vector registers, threads and Ctrl-C.
 fn start(cli: &Cli) -> anyhow::Result<()> {
+    if let Ok(name) = std::env::var(Vectors::VARIABLE) {
+        let variable = Vectors::VARIABLE;
+        anyhow::ensure!(
+            Vectors::named(&name).is_some(),
+            "environment variable {variable}: got `{name}`; allowed: avx512, avx2, portable, or unset for what the processor has"
+        );
+    }
     let threads = cli.shared.threads.map_or(0, usize::from);
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

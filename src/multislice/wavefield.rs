@@ -87,16 +87,17 @@ impl<T: Lanes> Wavefield<T> {
 
     /// A function of the frequency, from its values `[re, im]` by `(kept column, ky)`, as the column pass multiplies with it;
     /// memory is used again.
-    pub(super) fn arrange(&self, values: impl Iterator<Item = [T; 2]>, out: &mut Aligned<T>) {
+    pub(super) fn arrange(&self, mut values: impl Iterator<Item = [T; 2]>, out: &mut Aligned<T>) {
         let length = self.blocks() * self.rows * 2 * self.lanes;
         if out.len() != length {
             *out = Aligned::zeros(length);
         }
-        for (index, [re, im]) in values.enumerate() {
-            let (kept, ky) = (index / self.rows, index % self.rows);
-            let row = kept / self.lanes * self.rows + self.across.places()[ky];
-            let start = 2 * row * self.lanes + kept % self.lanes;
-            (out[start], out[start + self.lanes]) = (re, im);
+        for kept in 0..self.kept.len() {
+            let block = kept / self.lanes * self.rows;
+            for (place, [re, im]) in self.across.places().iter().zip(&mut values) {
+                let start = 2 * (block + place) * self.lanes + kept % self.lanes;
+                (out[start], out[start + self.lanes]) = (re, im);
+            }
         }
     }
 

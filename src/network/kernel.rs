@@ -303,8 +303,10 @@ trait Product {
     fn run<const FUSED: bool>(self);
 }
 
+#[cfg(target_arch = "x86_64")]
 struct Vectorized<P>(P);
 
+#[cfg(target_arch = "x86_64")]
 impl<P: Product> pulp::NullaryFnOnce for Vectorized<P> {
     type Output = ();
 

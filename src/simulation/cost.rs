@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::method::smaller_side;
 use super::plan::Plan;
 use super::simulator::Simulator;
-use super::units::Unit;
 use crate::error::Result;
 use crate::multislice::checks::{Sizes, Work, beam_count, expected_work};
 use crate::multislice::{Bloch, Method, Multislice, Optics, Prism};
@@ -15,6 +14,12 @@ use crate::settings::Source;
 const SLICES_OF_A_TRIAL: usize = 8;
 /// The same for Bloch waves, all of which are tried.
 const SLICES_OF_A_BLOCH_TRIAL: usize = 2;
+/// Probes for each thread of a trial: some go through side by side.
+const PROBES_OF_A_TRIAL: usize = 16;
+/// Waves of a thread on their windows, with what they need beside.
+const SIDE_BY_SIDE: usize = 5;
+/// What an atom takes in the structure, displaced, and in the slices, beside its share of the rest of the program [bytes].
+const BYTES_OF_AN_ATOM: u64 = 300;
 /// Time that PRISM takes to sum up a probe, on each pixel of its window behind each exit [s].
 const PRISM_SUM_SECONDS: f64 = 30e-9;
 
@@ -63,13 +68,16 @@ impl Plan {
             (Method::Windowed, ..) => {
                 let windowed = self.windowed()?;
                 let (rows, cols) = windowed.window().shape();
-                let size = self.block_size();
-                let waves = threads * rows * cols * multislice.precision.complex_bytes() as usize;
+                let wave = rows * cols * multislice.precision.complex_bytes() as usize;
+                // One after the other.
+                let region = windowed.bytes_of_region(self.block_size());
+                let trial = windowed.bytes_of_estimate().unwrap_or(0);
                 Work {
                     wave_slices: full_field.wave_slices,
-                    bytes: windowed.bytes_of_region(size)
+                    bytes: region.max(trial)
                         + windowed.bytes_of_making(threads)
-                        + 3 * waves as u64,
+                        + (SIDE_BY_SIDE * threads * wave) as u64
+                        + BYTES_OF_AN_ATOM * self.structure.positions.len() as u64,
                 }
             }
             _ => full_field,
@@ -91,8 +99,9 @@ impl Plan {
     /// Size of a block of the raster `[x, y]` [Å].
     fn block_size(&self) -> [f64; 2] {
         let (rows, cols) = self.block();
+        let [width, height] = self.raster.points;
         let [x, y] = self.raster.step;
-        [cols as f64 * x, rows as f64 * y]
+        [cols.min(width) as f64 * x, rows.min(height) as f64 * y]
     }
 
     /// Refuses work that this machine's memory cannot hold.
@@ -135,7 +144,7 @@ impl Plan {
         let passes = (self.settings.tilts_mrad.len() * self.configurations()) as f64;
         let probes = self.raster.len() as f64;
         match self.settings.multislice.method {
-            Method::Windowed => self.seconds_per_probe().map(|each| each * probes * passes),
+            Method::Windowed => self.seconds_of_windows(),
             Method::Bloch => self.seconds_of_bloch().map(|each| each * passes),
             Method::Prism => {
                 let threads = rayon::current_num_threads() as f64;
@@ -156,21 +165,28 @@ impl Plan {
         }
     }
 
-    /// Time of a probe on its window, from some side by side.
-    fn seconds_per_probe(&self) -> Result<f64> {
-        let probes = (2 * rayon::current_num_threads()).min(self.raster.points[0]);
-        let unit = Unit {
-            configuration: 0,
-            tilt: 0,
-            rows: 0..1,
-            cols: 0..probes,
+    /// Time of all windows: the estimate of their error, the regions, the probes. The first of each is tried.
+    fn seconds_of_windows(&self) -> Result<f64> {
+        let start = Instant::now();
+        let _ = self.windowed()?.error_estimate();
+        let estimate = start.elapsed().as_secs_f64();
+        let Some(unit) = self.units().into_iter().next() else {
+            return Ok(estimate);
         };
         let mut simulator = Simulator::new(self)?;
-        // The first pass makes the region, the second is timed.
-        simulator.readings(&unit)?;
         let start = Instant::now();
-        simulator.readings(&unit)?;
-        Ok(start.elapsed().as_secs_f64() / probes as f64)
+        simulator.region(&unit)?;
+        let region = start.elapsed().as_secs_f64();
+        // Of a larger raster the first probes, but enough to keep all threads busy; the first pass touches the memory.
+        let few = PROBES_OF_A_TRIAL * rayon::current_num_threads();
+        simulator.first_readings(&unit, few)?;
+        let start = Instant::now();
+        simulator.first_readings(&unit, few)?;
+        let probe = start.elapsed().as_secs_f64() / few.min(unit.len()) as f64;
+        let (tilts, probes) = (self.settings.tilts_mrad.len(), self.raster.len());
+        let regions = self.units().len() / tilts;
+        let probes = probes * tilts * self.configurations();
+        Ok(estimate + region * regions as f64 + probe * probes as f64)
     }
 
     /// Time of an image by Bloch waves, from its first slices.
@@ -189,7 +205,7 @@ impl Plan {
     fn seconds_per_wave_slice(&self) -> Result<f64> {
         let (optics, slices) = self.trial(SLICES_OF_A_TRIAL)?;
         let engine = Multislice::new(&self.potential(0)?, &optics)?;
-        let waves = 2 * rayon::current_num_threads();
+        let waves = PROBES_OF_A_TRIAL * rayon::current_num_threads();
         let positions = vec![self.raster.start; waves];
         // The first pass touches the memory, the second is timed.
         let _ = engine.scan(&positions);

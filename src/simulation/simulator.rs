@@ -80,7 +80,16 @@ impl<'a> Simulator<'a> {
     /// # Errors
     /// As the engine's constructor.
     pub(super) fn readings(&mut self, unit: &Unit) -> Result<Array3<f64>> {
-        let positions = self.plan.positions(unit);
+        self.first_readings(unit, unit.len())
+    }
+
+    /// The same for the first few probes of a unit, with all that belongs to it.
+    ///
+    /// # Errors
+    /// As the engine's constructor.
+    pub(super) fn first_readings(&mut self, unit: &Unit, few: usize) -> Result<Array3<f64>> {
+        let mut positions = self.plan.positions(unit);
+        positions.truncate(few);
         let tilt = self.plan.settings.tilts_mrad[unit.tilt];
         let local = |&point: &Point| {
             let field = self.plan.tilt_field.as_ref();
@@ -112,7 +121,10 @@ impl<'a> Simulator<'a> {
     }
 
     /// The region of the specimen for a unit.
-    fn region(&mut self, unit: &Unit) -> Result<&Region> {
+    ///
+    /// # Errors
+    /// As the engine's constructor.
+    pub(super) fn region(&mut self, unit: &Unit) -> Result<&Region> {
         let now = [unit.configuration, unit.rows.start, unit.cols.start];
         let region = match self.region.take().filter(|(of, _)| *of == now) {
             Some(region) => region,

@@ -164,6 +164,44 @@ fn the_chain_ends_in_maps_of_both_kinds() {
         .success();
 }
 
+/// The same image whatever the registers, but for rounding; the same bytes if the registers are the same.
+#[test]
+fn narrower_registers_give_the_same_image() {
+    let here = tempfile::tempdir().unwrap();
+    let images: Vec<Vec<f32>> = ["avx512", "avx2", "portable", "portable"]
+        .iter()
+        .enumerate()
+        .map(|(number, vectors)| {
+            let output = format!("{number}.hspy");
+            let good = good();
+            let arguments = ["simulate", good.to_str().unwrap(), "-o", &output];
+            let mut command = ferrostem(here.path());
+            command.env("FERROSTEM_VECTORS", vectors).args(arguments);
+            command.assert().success();
+            let file = ferrostem::storage::hspy::read_images(&here.path().join(output)).unwrap();
+            file.detectors[0].data.iter().copied().collect()
+        })
+        .collect();
+    let peak = images[0]
+        .iter()
+        .fold(0.0, |most: f32, value| most.max(*value));
+    for image in &images[1..] {
+        for (a, b) in image.iter().zip(&images[0]) {
+            assert!((a - b).abs() < 1e-5 * peak, "{a} {b}");
+        }
+    }
+    assert_eq!(images[2], images[3]);
+}
+
+#[test]
+fn unknown_registers_are_refused() {
+    let here = tempfile::tempdir().unwrap();
+    let mut command = ferrostem(here.path());
+    command.env("FERROSTEM_VECTORS", "mmx").args(["info", "x"]);
+    let text = refusal(&mut command);
+    assert!(text.contains("mmx") && text.contains("avx2"), "{text}");
+}
+
 #[test]
 fn finished_results_are_not_replaced_without_force() {
     let here = CHAIN.path();

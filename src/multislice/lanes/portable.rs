@@ -93,12 +93,9 @@ impl<T: Real> Registers<T> for Portable {
     }
     #[inline(always)]
     fn transpose(self, square: &mut [[T; LANES]; MOST]) {
-        for y in 0..LANES {
-            for x in 0..y {
-                let value = square[y][x];
-                square[y][x] = square[x][y];
-                square[x][y] = value;
-            }
+        let rows = *square;
+        for (x, column) in square.iter_mut().take(LANES).enumerate() {
+            *column = [rows[0][x], rows[1][x], rows[2][x], rows[3][x]];
         }
     }
 }

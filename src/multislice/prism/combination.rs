@@ -143,8 +143,10 @@ fn part<T: Real>(values: &[T]) -> [T; LANES] {
     lanes
 }
 
+#[cfg(target_arch = "x86_64")]
 struct Vectorized<'a, T>(Sum<'a, T>);
 
+#[cfg(target_arch = "x86_64")]
 impl<T: Real> pulp::NullaryFnOnce for Vectorized<'_, T> {
     type Output = ();
 

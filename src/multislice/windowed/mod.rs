@@ -198,9 +198,10 @@ impl Windowed {
         let fine = pixels * (over * over) as u64;
         let species = self.specimen.species().len() as u64;
         let slice = pixels * bytes_of_pixel(&self.optics);
-        // A spectrum, its real field, the band-limited copy; with thermal motion another pair, and a map per channel.
+        // The potential and what it is made from, exp(iσv), its band-limited copy; with thermal motion another pair, and a map
+        // per channel.
         let (making, tables) = match &self.optics.thermal {
-            None => (24 * fine + 16 * pixels, 8 * species * fine),
+            None => (32 * fine + 16 * pixels, 2 * species * fine),
             Some(_) => {
                 let maps = self.optics.channel_count() as u64 * pixels;
                 let making = 40 * fine + 16 * (species + 1) * pixels + 8 * maps;
@@ -273,6 +274,23 @@ impl Windowed {
             side: larger.side(),
             full_field: larger.is_whole(),
         })
+    }
+
+    /// Bytes of the region that [`Windowed::error_estimate`] makes for a trial probe of the larger window.
+    ///
+    /// # Errors
+    /// No larger window fits into the memory.
+    pub fn bytes_of_estimate(&self) -> Result<u64> {
+        let search = Search::new(&self.specimen, &self.optics, &self.settings, &self.area);
+        let larger = self.larger(&search)?;
+        let pixel = [0.0; 2];
+        Ok(bytes(
+            &self.specimen,
+            &self.optics,
+            &larger,
+            &self.area,
+            pixel,
+        ))
     }
 
     /// What this window is compared with.
