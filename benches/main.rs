@@ -1,0 +1,21 @@
+//! Speed, measured with criterion: `cargo bench -- step`, `cargo bench -- engines`, `cargo bench -- potential`, or all of it.
+//! `cargo bench -- --test` runs each once, to see that it works. What came out is in `docs/benchmarks/`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a bench that cannot be set up has nothing to measure"
+)]
+
+mod engines;
+mod naive;
+mod potential;
+mod specimens;
+mod step;
+
+fn main() {
+    let mut criterion = criterion::Criterion::default().configure_from_args();
+    step::benches(&mut criterion);
+    engines::benches(&mut criterion);
+    potential::benches(&mut criterion);
+    criterion.final_summary();
+}
