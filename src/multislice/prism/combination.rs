@@ -5,13 +5,10 @@
 
 use num_complex::Complex;
 
-use super::super::fft::Real;
+use super::super::lanes::{Kernel, Lanes, MOST, Registers, Vectors};
 
 /// Real rows of the outcome computed side by side.
 const OUTPUTS: usize = 4;
-/// Elements of a row computed side by side; eight vector registers hold the sums.
-const LANES: usize = 16;
-
 /// The coefficients of sums of waves.
 pub(super) struct Coefficients<T> {
     /// `(block of rows, input row, row in the block)`, rows filled up with zeros.
@@ -28,7 +25,7 @@ pub(super) struct Rows<'a, T> {
     pub(super) half: usize,
 }
 
-impl<T: Real> Coefficients<T> {
+impl<T: Lanes> Coefficients<T> {
     /// `outputs` sums over `inputs` waves, from `coefficient(output, input)`.
     pub(super) fn new(
         outputs: usize,
@@ -58,14 +55,15 @@ impl<T: Real> Coefficients<T> {
         outcome: &mut [T],
         pitch: usize,
     ) {
-        vectorized(Sum {
+        let sum = Sum {
             coefficients: self,
             inputs,
             start,
             length,
             outcome,
             pitch,
-        });
+        };
+        T::run(Vectors::of_processor(), sum);
     }
 }
 
@@ -78,91 +76,94 @@ struct Sum<'a, T> {
     pitch: usize,
 }
 
-impl<T: Real> Sum<'_, T> {
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let rows = self.coefficients.rows;
-        for (number, block) in self.coefficients.blocks.iter().enumerate() {
-            let first = number * OUTPUTS;
-            for from in (0..self.length).step_by(LANES) {
-                let count = LANES.min(self.length - from);
-                let at = self.start + from;
-                let sums = if count == LANES {
-                    sum::<T, FUSED>(block, self.inputs, |values| whole(&values[at..]))
-                } else {
-                    sum::<T, FUSED>(block, self.inputs, |values| part(&values[at..at + count]))
-                };
-                for (row, sums) in (first..rows).zip(&sums) {
-                    let begin = row * self.pitch + from;
-                    let outcome = &mut self.outcome[begin..begin + count];
-                    for (value, sum) in outcome.iter_mut().zip(sums) {
-                        *value = *value + *sum;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The sums of one block of rows over the lanes that `load` takes of each row.
-#[inline(always)]
-fn sum<T: Real, const FUSED: bool>(
-    block: &[[T; OUTPUTS]],
-    inputs: Rows<'_, T>,
-    load: impl Fn(&[T]) -> [T; LANES],
-) -> [[T; LANES]; OUTPUTS] {
-    let mut sums = [[T::zero(); LANES]; OUTPUTS];
-    for (input, pair) in block.as_chunks::<2>().0.iter().enumerate() {
-        for (part, factors) in pair.iter().enumerate() {
-            let lanes = load(&inputs.values[input * inputs.pitch + part * inputs.half..]);
-            for (sums, factor) in sums.iter_mut().zip(factors) {
-                for (sum, value) in sums.iter_mut().zip(&lanes) {
-                    *sum = if FUSED {
-                        value.fused(*factor, *sum)
-                    } else {
-                        *value * *factor + *sum
-                    };
-                }
-            }
-        }
-    }
-    sums
-}
-
-#[inline(always)]
-fn whole<T: Real>(values: &[T]) -> [T; LANES] {
-    values.first_chunk().copied().unwrap_or_default()
-}
-
-#[inline(always)]
-fn part<T: Real>(values: &[T]) -> [T; LANES] {
-    let mut lanes = [T::zero(); LANES];
-    for (lane, value) in lanes.iter_mut().zip(values) {
-        *lane = *value;
-    }
-    lanes
-}
-
-#[cfg(target_arch = "x86_64")]
-struct Vectorized<'a, T>(Sum<'a, T>);
-
-#[cfg(target_arch = "x86_64")]
-impl<T: Real> pulp::NullaryFnOnce for Vectorized<'_, T> {
+impl<T: Lanes> Kernel<T> for Sum<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn call(self) {
-        self.0.run::<true>();
+    fn run<S: Registers<T>>(mut self, simd: S) {
+        let length = self.length;
+        for number in 0..self.coefficients.blocks.len() {
+            let mut from = 0;
+            if S::COUNT >= 32 {
+                from = self.wide::<S, 4>(simd, number, from);
+            }
+            from = self.wide::<S, 2>(simd, number, from);
+            from = self.wide::<S, 1>(simd, number, from);
+            if from < length {
+                self.last(simd, number, from);
+            }
+        }
     }
 }
 
-/// Runs the sum with AVX2 and fused multiply-add where the processor has them; elsewhere `mul_add` is a slow library call.
-fn vectorized<T: Real>(sum: Sum<'_, T>) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = pulp::x86::V3::try_new() {
-        return simd.vectorize(Vectorized(sum));
+impl<T: Lanes> Sum<'_, T> {
+    /// Adds a block of rows from element `from` on, `REGISTERS` registers at a time, as long as they are full; returns where it
+    /// stopped.
+    #[inline(always)]
+    fn wide<S: Registers<T>, const REGISTERS: usize>(
+        &mut self,
+        simd: S,
+        number: usize,
+        mut from: usize,
+    ) -> usize {
+        let count = REGISTERS * S::LANES;
+        while self.length - from >= count {
+            let at = self.start + from;
+            let mut sums = [[simd.splat(T::zero()); REGISTERS]; OUTPUTS];
+            let pairs = self.coefficients.blocks[number].as_chunks::<2>().0;
+            for (input, pair) in pairs.iter().enumerate() {
+                for (part, factors) in pair.iter().enumerate() {
+                    let begin = input * self.inputs.pitch + part * self.inputs.half + at;
+                    let values = S::lanes(&self.inputs.values[begin..begin + count]);
+                    for (sums, factor) in sums.iter_mut().zip(factors) {
+                        let factor = simd.splat(*factor);
+                        for (sum, value) in sums.iter_mut().zip(values) {
+                            *sum = simd.mul_add(factor, *value, *sum);
+                        }
+                    }
+                }
+            }
+            let rows = number * OUTPUTS..self.coefficients.rows;
+            for (row, sums) in rows.zip(&sums) {
+                let begin = row * self.pitch + from;
+                let outcome = S::lanes_mut(&mut self.outcome[begin..begin + count]);
+                for (value, sum) in outcome.iter_mut().zip(sums) {
+                    *value = simd.add(*value, *sum);
+                }
+            }
+            from += count;
+        }
+        from
     }
-    sum.run::<{ cfg!(target_arch = "aarch64") }>();
+
+    /// The elements from `from` on, fewer than a register holds.
+    #[inline(always)]
+    fn last<S: Registers<T>>(&mut self, simd: S, number: usize, from: usize) {
+        let (at, count) = (self.start + from, self.length - from);
+        let mut sums = [simd.splat(T::zero()); OUTPUTS];
+        let pairs = self.coefficients.blocks[number].as_chunks::<2>().0;
+        for (input, pair) in pairs.iter().enumerate() {
+            for (part, factors) in pair.iter().enumerate() {
+                let begin = input * self.inputs.pitch + part * self.inputs.half + at;
+                let mut values = [T::zero(); MOST];
+                values[..count].copy_from_slice(&self.inputs.values[begin..begin + count]);
+                let value = S::lanes(&values[..S::LANES])[0];
+                for (sum, factor) in sums.iter_mut().zip(factors) {
+                    *sum = simd.mul_add(simd.splat(*factor), value, *sum);
+                }
+            }
+        }
+        let rows = number * OUTPUTS..self.coefficients.rows;
+        for (row, sum) in rows.zip(sums) {
+            let begin = row * self.pitch + from;
+            let outcome = &mut self.outcome[begin..begin + count];
+            let mut values = [T::zero(); MOST];
+            values[..count].copy_from_slice(outcome);
+            let total = simd.add(S::lanes(&values[..S::LANES])[0], sum);
+            S::lanes_mut(&mut values[..S::LANES])[0] = total;
+            outcome.copy_from_slice(&values[..count]);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use num_complex::Complex;
 use rayon::prelude::*;
 
 use super::super::band::Band;
-use super::super::fft::{Fft2, Real, Scratch};
+use super::super::fft::{Fft2, Scratch};
+use super::super::lanes::Lanes;
 use super::combination::{Coefficients, Rows};
 use super::matrix::{Matrix, spread};
 use super::raster::{Field, Group, Piece, stretches};
@@ -24,7 +25,7 @@ pub(super) struct Beam {
 }
 
 /// What the waves of the matrix are on.
-pub(super) struct Plane<'a, T: Real> {
+pub(super) struct Plane<'a, T: Lanes> {
     pub(super) field: &'a Field,
     pub(super) band: &'a Band,
     pub(super) fft: &'a Fft2<T>,
@@ -50,7 +51,7 @@ struct Column<T> {
     coefficients: Coefficients<T>,
 }
 
-impl<T: Real> Plane<'_, T> {
+impl<T: Lanes> Plane<'_, T> {
     /// Sums the beams of `matrix`, which the probe lets through with the weights `spectrum`, for each line.
     pub(super) fn lines(
         &self,
@@ -117,14 +118,14 @@ impl<T: Real> Plane<'_, T> {
 }
 
 /// The memory of one thread: a row of a column's sums, `(line, kx)`, and its way to x.
-struct Mixed<T: Real> {
+struct Mixed<T: Lanes> {
     sums: Vec<T>,
     kept: usize,
     row: Vec<Complex<T>>,
     scratch: Scratch<T>,
 }
 
-impl<T: Real> Mixed<T> {
+impl<T: Lanes> Mixed<T> {
     fn new(plane: &Plane<'_, T>, lines: usize) -> Self {
         let kept = plane.band.kx().len();
         Self {
@@ -169,7 +170,7 @@ pub(super) struct Waves<T> {
     window: [usize; 2],
 }
 
-impl<T: Real> Waves<T> {
+impl<T: Lanes> Waves<T> {
     /// No waves yet.
     pub(super) fn new(field: &Field, piece: &Piece, plane: usize) -> Self {
         let corner = |(_, position): &(usize, _)| field.corner(*position, plane);
