@@ -17,6 +17,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         (10, 512, 1),
         (10, 512, 2),
         (20, 512, 1),
+        (40, 1024, 1),
     ] {
         let cells = [side, side, 1];
         let id = BenchmarkId::new(
