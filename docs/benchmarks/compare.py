@@ -275,15 +275,15 @@ def show(runs, pictures, names):
             own = [run for run in runs if run["case"] == name and run["tool"] == "ferrostem" and run["threads"] == threads]
             ratios = [a["seconds"] / b["seconds"] for a, b in zip(abtem, own)]
             seconds, memory = median("seconds", own), median("memory_gb", own)
-            print(f"    ferrostem on {threads}: {seconds:.2f} s, {memory:.2f} GB: {peer / seconds:.1f} x faster "
-                  f"(turn by turn {min(ratios):.1f} to {max(ratios):.1f})")
+            print(f"    ferrostem on {threads}: {seconds:.2f} s, {memory:.2f} GB; abTEM takes {peer / seconds:.1f} times as long "
+                  f"({min(ratios):.1f} to {max(ratios):.1f} in single turns)")
         if name in pictures:
             what = f"image of 2 x 2 cells, {PART_CELLS} cells thick" if extrapolated else "image"
             for key, own in pictures[name].items():
                 other = abtem[0][key]
                 print(f"    {key} of the {what}: abTEM {other:.3e}, ferrostem {own:.3e}, ratio {other / own:.3f}")
     print("\nabTEM spreads an atom over its four nearest pixels, ferrostem places it exactly: off the pixels, abTEM's columns are\n"
-          "darker, as are all of them in M1, and all but Bi in M2 and P1. The same work, not quite the same image: see README.md.")
+          "darker, as are all of them in M1, and all but Bi in M2. The same work, not quite the same image: see README.md.")
 
 
 def about(program):
