@@ -18,11 +18,12 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 7 | the binary: commands |
-//! | 6 | `experiment` |
-//! | 5 | `figure` |
-//! | 4 | `simulation`, `column`, `network` |
-//! | 3 | `storage` |
+//! | 8 | the binary: commands |
+//! | 7 | `experiment` |
+//! | 6 | `figure` |
+//! | 5 | `simulation`, `column`, `network` |
+//! | 4 | `storage` |
+//! | 3 | `emulator` |
 //! | 2 | `multislice`, `acquisition` |
 //! | 1 | `crystal` |
 //! | 0 | `units`, `rng`, `image`, `neighbours`, `settings`, `progress`, `provenance`, `error` |
@@ -30,6 +31,7 @@
 pub mod acquisition;
 pub mod column;
 pub mod crystal;
+pub mod emulator;
 pub mod error;
 pub mod experiment;
 pub mod figure;

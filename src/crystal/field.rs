@@ -52,17 +52,17 @@ pub enum Field {
     Waves {
         /// The waves.
         waves: Vec<PlaneWave>,
-        /// p along the beam.
-        along_beam: f64,
+        /// Mean p.
+        mean: [f64; 3],
     },
 }
 
-/// One wave of a random texture: amplitude · cos(2π k·r + phase), for each in-plane component.
+/// One wave of a random texture: amplitude · cos(2π k·r + phase), for each component.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlaneWave {
     k: [f64; 2],
-    amplitude: [f64; 2],
-    phase: [f64; 2],
+    amplitude: [f64; 3],
+    phase: [f64; 3],
 }
 
 impl Field {
@@ -106,10 +106,10 @@ impl Field {
                 };
                 [-step(py, extent[1]), step(px, extent[0]), *along_beam]
             }
-            Self::Waves { waves, along_beam } => {
+            Self::Waves { waves, mean } => {
                 let component =
                     |axis: usize| -> f64 { waves.iter().map(|wave| wave.at([px, py], axis)).sum() };
-                [component(0), component(1), *along_beam]
+                [0, 1, 2].map(|axis| mean[axis] + component(axis))
             }
         }
     }
@@ -124,8 +124,23 @@ impl Field {
         seed: u64,
     ) -> Self {
         Self::Waves {
-            waves: waves(extent, shortest, amplitude, seed),
-            along_beam,
+            waves: waves(extent, shortest, [amplitude, amplitude, 0.0], seed),
+            mean: [0.0, 0.0, along_beam],
+        }
+    }
+
+    /// The same in all three components, each of its own rms amplitude, around a mean.
+    #[must_use]
+    pub fn turbulent(
+        extent: [f64; 2],
+        shortest: f64,
+        amplitudes: [f64; 3],
+        mean: [f64; 3],
+        seed: u64,
+    ) -> Self {
+        Self::Waves {
+            waves: waves(extent, shortest, amplitudes, seed),
+            mean,
         }
     }
 }
@@ -149,9 +164,10 @@ fn pair([x, y]: Point, [width, height]: [f64; 2]) -> [f64; 2] {
     ]
 }
 
-/// The waves of a random texture, normalised to rms `amplitude`.
-fn waves(extent: [f64; 2], shortest: f64, amplitude: f64, seed: u64) -> Vec<PlaneWave> {
+/// The waves of a random texture, normalised to rms `amplitudes`. The third component has a stream of its own.
+fn waves(extent: [f64; 2], shortest: f64, amplitudes: [f64; 3], seed: u64) -> Vec<PlaneWave> {
     let mut rng = stream(seed, "texture", 0);
+    let mut rng_along = stream(seed, "texture along the beam", 0);
     let orders = extent.map(|e| (e / shortest).floor() as i64);
     let mut waves = Vec::new();
     for ny in 0..=orders[1] {
@@ -160,8 +176,9 @@ fn waves(extent: [f64; 2], shortest: f64, amplitude: f64, seed: u64) -> Vec<Plan
             let k = [nx as f64 / extent[0], ny as f64 / extent[1]];
             if half_plane && k[0].hypot(k[1]) * shortest <= 1.0 {
                 let mut draw = || 2.0 * rng.random::<f64>() - 1.0;
-                let weights = [draw(), draw()];
-                let phase = [draw(), draw()].map(|u| u * std::f64::consts::PI);
+                let mut draw_along = || 2.0 * rng_along.random::<f64>() - 1.0;
+                let weights = [draw(), draw(), draw_along()];
+                let phase = [draw(), draw(), draw_along()].map(|u| u * std::f64::consts::PI);
                 waves.push(PlaneWave {
                     k,
                     amplitude: weights,
@@ -170,7 +187,7 @@ fn waves(extent: [f64; 2], shortest: f64, amplitude: f64, seed: u64) -> Vec<Plan
             }
         }
     }
-    for axis in 0..2 {
+    for (axis, amplitude) in amplitudes.into_iter().enumerate() {
         let power: f64 = waves
             .iter()
             .map(|w| {

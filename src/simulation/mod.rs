@@ -8,6 +8,7 @@ mod assembly;
 mod cost;
 mod crystal;
 mod description;
+mod learning;
 mod method;
 mod microscope;
 mod plan;
@@ -19,6 +20,7 @@ mod units;
 mod warnings;
 
 pub use assembly::acquire;
+pub use learning::Curriculum;
 pub use plan::Plan;
 pub use run::{Outcome, simulate};
 pub use scan::Raster;

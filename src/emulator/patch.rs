@@ -1,0 +1,72 @@
+//! The pieces of image around columns: how large they are, how they are cut from a block's image, how they are joined again.
+//!
+//! A patch is the image itself around a column, on pixels counted from it. At every point of an image the patches of the columns
+//! nearby are averaged, with weights (1 − r²/R²)⁴ that fall to zero at R = [`REACH`]; every point is nearer than that to two columns at least.
+
+use ndarray::parallel::prelude::*;
+use ndarray::{Array2, ArrayView2, Axis};
+
+use super::sites::Sites;
+use super::surroundings::{Symmetry, centre, standard_orientation};
+use super::training::periodic_interpolation;
+
+/// Pixels of patches along a cell.
+pub const PIXELS_PER_CELL: usize = 40;
+/// Pixels from the centre of a patch to its edge: 4.5 Å, so that filters find what they need beyond [`REACH`].
+pub const HALF: usize = 45;
+/// Pixels along the side of a patch.
+pub const SIDE: usize = 2 * HALF + 1;
+/// Where weights end [Å].
+pub const REACH: f64 = 2.2;
+/// Pixels of a patch count fully up to here, and little beyond [Å].
+const CORE: f64 = 2.6;
+/// How much far pixels count.
+const FAR: f64 = 0.03;
+
+/// How much each pixel of a patch counts when patches are compared, row by row, for a cell of `edge` [Å].
+#[must_use]
+pub fn importance(edge: f64) -> Vec<f32> {
+    let pixel = edge / PIXELS_PER_CELL as f64;
+    (0..SIDE * SIDE)
+        .map(|n| {
+            let off = |k: usize| (k as f64 - HALF as f64) * pixel;
+            let distance = off(n % SIDE).hypot(off(n / SIDE));
+            (FAR + (1.0 - FAR) / (1.0 + (distance / CORE).powi(12))) as f32
+        })
+        .collect()
+}
+
+/// Patches of a periodic image `(y, x)` around columns, each in standard orientation: `(column, pixel)`; `edge` is that of the ideal
+/// cell, which pixels are parts of [Å].
+#[must_use]
+pub fn cut(
+    image: ArrayView2<'_, f64>,
+    sites: &Sites,
+    places: &[[i64; 2]],
+    edge: f64,
+) -> Array2<f32> {
+    let (rows, cols) = image.dim();
+    let extent = sites.cells.map(|n| n as f64 * sites.edge);
+    let pixel = edge / PIXELS_PER_CELL as f64;
+    let mut patches = Array2::zeros((places.len(), SIDE * SIDE));
+    patches
+        .axis_iter_mut(Axis(0))
+        .into_par_iter()
+        .zip(places)
+        .for_each(|(mut patch, &place)| {
+            let (ideal, shift) = (sites.ideal(place), centre(sites, place));
+            let along = |axis: usize, pixels: usize| {
+                let step = extent[axis] / pixels as f64;
+                let at = |n: usize| {
+                    (ideal[axis] + shift[axis] + (n as f64 - HALF as f64) * pixel) / step
+                };
+                periodic_interpolation(&(0..SIDE).map(at).collect::<Vec<_>>(), pixels)
+            };
+            let mut square = along(1, rows).dot(&image).dot(&along(0, cols).t());
+            if standard_orientation(place) == Symmetry::TRANSPOSITION {
+                square.swap_axes(0, 1);
+            }
+            patch.iter_mut().zip(&square).for_each(|(to, from)| *to = *from as f32);
+        });
+    patches
+}
