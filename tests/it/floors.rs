@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floor of each top-level module; the binary stands above all.
-const FLOORS: [(&str, u32); 18] = [
+const FLOORS: [(&str, u32); 19] = [
     ("units", 0),
     ("rng", 0),
     ("image", 0),
@@ -19,13 +19,14 @@ const FLOORS: [(&str, u32); 18] = [
     ("crystal", 1),
     ("multislice", 2),
     ("acquisition", 2),
-    ("storage", 3),
-    ("simulation", 4),
-    ("column", 4),
-    ("network", 4),
-    ("figure", 5),
-    ("experiment", 6),
-    ("cli", 7),
+    ("emulator", 3),
+    ("storage", 4),
+    ("simulation", 5),
+    ("column", 5),
+    ("network", 5),
+    ("figure", 6),
+    ("experiment", 7),
+    ("cli", 8),
 ];
 
 /// Crates that only one module may use.
