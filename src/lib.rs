@@ -18,10 +18,11 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 8 | the binary: commands |
-//! | 7 | `experiment` |
-//! | 6 | `figure` |
-//! | 5 | `simulation`, `column`, `network` |
+//! | 9 | the binary: commands |
+//! | 8 | `experiment` |
+//! | 7 | `figure` |
+//! | 6 | `simulation` |
+//! | 5 | `column`, `network` |
 //! | 4 | `storage` |
 //! | 3 | `emulator` |
 //! | 2 | `multislice`, `acquisition` |

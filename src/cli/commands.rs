@@ -54,6 +54,15 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
         } => {
             experiment::make_dataset(&variation.read(&file)?, &output, force, reporter)?;
         }
+        Command::Response {
+            file,
+            output,
+            variation,
+        } => {
+            let source = variation.read(&file)?;
+            let settings: SimulationSettings = source.parse()?;
+            simulation::make_response(&settings, &source, &output, force, reporter)?;
+        }
         Command::Train {
             file,
             output,

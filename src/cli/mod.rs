@@ -125,6 +125,20 @@ enum Command {
         #[command(flatten)]
         variation: Variation,
     },
+    /// Learn and certify the response that the emulator draws with
+    #[command(
+        after_help = "Example:\n  ferrostem response simulations/responses/bfo-200kv-30mrad-80-200mrad.toml -o response.h5\n\nFILE is a simulation with one detector; what counts is its microscope, its thermal motion and its section [emulator]. `simulate` with \
+                      method = \"emulator\" makes what it lacks by itself."
+    )]
+    Response {
+        /// Settings of a simulation
+        file: PathBuf,
+        /// Response file to write
+        #[arg(short, long, value_name = "R.h5")]
+        output: PathBuf,
+        #[command(flatten)]
+        variation: Variation,
+    },
     /// Train a network, or an ensemble, on a dataset
     #[command(
         after_help = "Example:\n  ferrostem train docs/tutorial/train.toml -o model\n\nAn interrupted training goes on when the same command is given again."

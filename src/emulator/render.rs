@@ -273,6 +273,8 @@ fn interpolation(half: usize, ratio: f64) -> Array2<f32> {
 
 /// Pixels of a picture that are summed while they stay in the nearest cache.
 const BLOCK: usize = 1024;
+/// Pictures that are added at once.
+const AT_ONCE: usize = 4;
 
 impl Work {
     /// The column's patch from the values of its terms.
@@ -291,11 +293,18 @@ impl Work {
                 }
             }
             for (block, sums) in patch.chunks_mut(BLOCK).enumerate() {
-                for (picture, &coefficient) in coefficients.iter().enumerate() {
-                    let first = picture * pixels + block * BLOCK;
-                    let values = &stamp.pictures[first..first + sums.len()];
-                    for (sum, value) in sums.iter_mut().zip(values) {
-                        *sum += coefficient * value;
+                for (group, four) in coefficients.chunks(AT_ONCE).enumerate() {
+                    let picture = |n: usize| {
+                        let n = (group * AT_ONCE + n).min(coefficients.len() - 1);
+                        let first = n * pixels + block * BLOCK;
+                        &stamp.pictures[first..first + sums.len()]
+                    };
+                    let weight = |n: usize| four.get(n).copied().unwrap_or(0.0);
+                    let [p, q, r, s] = [picture(0), picture(1), picture(2), picture(3)];
+                    let [a, b, c, d] = [weight(0), weight(1), weight(2), weight(3)];
+                    let pairs = p.iter().zip(q).zip(r.iter().zip(s));
+                    for (sum, ((p, q), (r, s))) in sums.iter_mut().zip(pairs) {
+                        *sum += (a * p + b * q) + (c * r + d * s);
                     }
                 }
             }

@@ -47,6 +47,7 @@ impl SimulationTemplate {
         acquisition: Option<Acquisition>,
     ) -> SimulationSettings {
         SimulationSettings {
+            emulator: None,
             seed,
             tilts_mrad,
             specimen: Some(specimen.clone()),

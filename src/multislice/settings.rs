@@ -23,6 +23,8 @@ pub enum Method {
     Windowed,
     /// The scattering matrix, interpolated (`Prism`).
     Prism,
+    /// A response that was learnt from the others, certified against them.
+    Emulator,
     /// Whichever of the others suits the specimen and the scan; the reason is said.
     Auto,
 }
@@ -34,6 +36,7 @@ impl std::fmt::Display for Method {
             Self::Bloch => "bloch",
             Self::Windowed => "windowed",
             Self::Prism => "prism",
+            Self::Emulator => "emulator",
             Self::Auto => "auto",
         })
     }

@@ -23,6 +23,12 @@ const BYTES_OF_AN_ATOM: u64 = 300;
 /// Time that PRISM takes to sum up a probe, on each pixel of its window behind each exit [s].
 const PRISM_SUM_SECONDS: f64 = 30e-9;
 
+/// A response in memory, and its pictures on the pixels of an image.
+const BYTES_OF_A_RESPONSE: u64 = 64 << 20;
+/// What a thread draws, and what comes before.
+const PIXELS_PER_SECOND: f64 = 3e6;
+const SECONDS_TO_BEGIN: f64 = 0.5;
+
 /// Bytes of a reading in flight: what an engine sums up beside what it hands over, later this rounded and written; of a thread's
 /// own probe, what is scattered elastically and diffusely.
 const BYTES_OF_A_NUMBER: u64 = 16;
@@ -57,6 +63,11 @@ impl Plan {
                     bytes: full_field.bytes + Bloch::bytes(&self.grid, &optics, points) as u64,
                 }
             }
+            (Method::Emulator, ..) => Work {
+                wave_slices: 0,
+                bytes: BYTES_OF_A_RESPONSE * self.channel_count() as u64
+                    + BYTES_OF_AN_ATOM * self.structure.positions.len() as u64,
+            },
             (Method::Prism, _, Some(prism)) => {
                 let optics = self.optics()?;
                 let work = Prism::expected_work(&self.grid, &optics, prism, probes)?;
@@ -116,7 +127,8 @@ impl Plan {
         let (rows, cols) = self.grid.shape();
         // The scattering factors of three elements on the fine grid come first; only then is the rest worth counting.
         let fine = (rows * cols * multislice.oversampling.pow(2)) as f64 * 8.0 * 3.0;
-        let needed = if fine > free && multislice.method != Method::Windowed {
+        let whole = !matches!(multislice.method, Method::Windowed | Method::Emulator);
+        let needed = if fine > free && whole {
             fine
         } else {
             self.work()?.bytes as f64
@@ -146,6 +158,11 @@ impl Plan {
         match self.settings.multislice.method {
             Method::Windowed => self.seconds_of_windows(),
             Method::Bloch => self.seconds_of_bloch().map(|each| each * passes),
+            Method::Emulator => {
+                let threads = rayon::current_num_threads() as f64;
+                let images = passes * self.exit_slices.len() as f64 * self.channel_count() as f64;
+                Ok(SECONDS_TO_BEGIN + images * probes / PIXELS_PER_SECOND / threads)
+            }
             Method::Prism => {
                 let threads = rayon::current_num_threads() as f64;
                 let window =
@@ -173,7 +190,7 @@ impl Plan {
         let Some(unit) = self.units().into_iter().next() else {
             return Ok(estimate);
         };
-        let mut simulator = Simulator::new(self)?;
+        let mut simulator = Simulator::new(self, &[])?;
         let start = Instant::now();
         simulator.region(&unit)?;
         let region = start.elapsed().as_secs_f64();

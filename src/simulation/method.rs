@@ -1,5 +1,6 @@
 //! Which engine a simulation uses, and what each of them asks for.
 
+use super::emulation::microscope;
 use super::settings::SimulationSettings;
 use crate::error::Result;
 use crate::multislice::checks::{check_probe, probe_room};
@@ -85,6 +86,11 @@ pub(super) fn check(settings: &SimulationSettings, source: &Source, grid: &Grid)
             let allowed = "[phonons] for patterns: the thermal-diffuse model knows how much is scattered, not where to";
             return Err(source.wrong("thermal_diffuse", "a pixelated detector", allowed));
         }
+    }
+    if multislice.method == Method::Emulator {
+        return microscope(settings)
+            .map(|_| ())
+            .or_else(|what| refuse(&what, "an exact method, or `auto`"));
     }
     let tilts_locally = matches!(multislice.method, Method::Multislice | Method::Windowed);
     if settings.tilt_field.is_some() && !tilts_locally {

@@ -5,13 +5,16 @@
 //! on where it was and several machines can share one simulation (`--shard`).
 
 mod assembly;
+mod certification;
 mod cost;
 mod crystal;
 mod description;
+mod emulation;
 mod learning;
 mod method;
 mod microscope;
 mod plan;
+mod responses;
 mod run;
 mod scan;
 mod settings;
@@ -20,8 +23,11 @@ mod units;
 mod warnings;
 
 pub use assembly::acquire;
+pub use certification::{Examination, Texture, certify};
+pub use emulation::EmulatorSettings;
 pub use learning::Curriculum;
 pub use plan::Plan;
+pub use responses::{FOLDER_VARIABLE, available_responses, make_response, responses};
 pub use run::{Outcome, simulate};
 pub use scan::Raster;
 pub use settings::{GridSettings, ScanSettings, SimulationSettings};

@@ -4,14 +4,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use super::crystal::Crystal;
+use super::emulation::Emulation;
 use super::method;
+use super::responses::available_responses;
 use super::scan::{Raster, wave_grid};
 use super::settings::SimulationSettings;
 use super::units::{Unit, block_of, cut};
 use crate::crystal::snapshots::Snapshots;
 use crate::crystal::tilt_field::TiltField;
 use crate::crystal::{Structure, Truth};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::multislice::checks::{check_detector, check_sight};
 use crate::multislice::{
     Detector, Grid, Method, PatternGrid, Windowed, WindowedSettings, slice_count,
@@ -71,7 +73,8 @@ impl Plan {
         let field = method::probe_field(&settings, source, &grid)?;
         check_detectors(&settings, source, &grid, &field)?;
         check_thermal(&settings, source, &crystal)?;
-        let plan = Self {
+        let chosen = reason.is_some();
+        let mut plan = Self {
             exit_slices: settings.multislice.exit_slices(source, height)?,
             raster: Raster::new(&settings.scan, [x, y], source)?,
             cameras: cameras(&settings, &grid)?,
@@ -87,7 +90,30 @@ impl Plan {
             inputs: crystal.inputs,
             grid,
         };
+        let asked = chosen && plan.settings.emulator.is_some();
+        if asked {
+            match plan.drawn(source) {
+                Ok(drawn) => return Ok(drawn),
+                Err(why) => plan.reason = plan.reason.map(|r| format!("{r}; not drawn: {why}")),
+            }
+        }
         Ok(plan.without_vain_windows(given))
+    }
+
+    /// The same by the emulator, if there are responses and the plan is inside their ranges.
+    fn drawn(&self, source: &Source) -> Result<Self> {
+        let mut plan = self.clone();
+        plan.settings.multislice.method = Method::Emulator;
+        let Some(responses) = available_responses(&plan.settings, source)? else {
+            return Err(Error::unmeasurable(
+                "emulator",
+                "no response for this material and microscope",
+                "one that `ferrostem response` has made",
+            ));
+        };
+        Emulation::new(&plan, &responses)?;
+        plan.reason = Some("inside the range that its response is certified for".to_owned());
+        Ok(plan)
     }
 
     /// With the full field in place of windows that were chosen by `auto`, if no window suits; `given` is what the settings say

@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::assembly::assemble;
+use super::emulation::Emulation;
 use super::plan::Plan;
+use super::responses::responses;
 use super::settings::SimulationSettings;
 use super::simulator::Simulator;
 use super::units::Shard;
 use crate::error::Result;
+use crate::emulator::Response;
 use crate::multislice::Method;
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
@@ -47,6 +50,7 @@ pub fn simulate(
     refuse_file(output, force)?;
     let inputs: Vec<&Path> = plan.inputs.iter().map(PathBuf::as_path).collect();
     refuse_inputs(output, &[&[source.path()], inputs.as_slice()].concat())?;
+    let (plan, responses) = with_responses(plan, source, reporter)?;
     plan.check_memory(source)?;
     plan.warn(reporter);
     if let Some(reason) = &plan.reason {
@@ -73,7 +77,7 @@ pub fn simulate(
     };
     let _claim = Claim::new(&partial_path(output), &key, company, force)?;
     let parts = Parts::new(&partial_path(output), &key);
-    compute_missing(&plan, &parts, shard, reporter)?;
+    compute_missing(&plan, &parts, &responses, shard, reporter)?;
     let units = plan.units();
     let missing = (0..units.len())
         .filter(|&index| parts.read(index).is_none())
@@ -86,10 +90,28 @@ pub fn simulate(
     Ok(Outcome::Finished)
 }
 
+/// The responses that a plan for the emulator needs; what the plan asks for is inside their ranges.
+///
+/// # Errors
+/// What is outside; a response that cannot be had.
+fn with_responses(
+    plan: Plan,
+    source: &Source,
+    reporter: &Reporter,
+) -> Result<(Plan, Vec<Response>)> {
+    if plan.settings.multislice.method != Method::Emulator {
+        return Ok((plan, Vec::new()));
+    }
+    let responses = responses(&plan.settings, source, reporter)?;
+    Emulation::new(&plan, &responses)?;
+    Ok((plan, responses))
+}
+
 /// Computes the units of a shard, or all, that are not there yet.
 fn compute_missing(
     plan: &Plan,
     parts: &Parts,
+    responses: &[Response],
     shard: Option<Shard>,
     reporter: &Reporter,
 ) -> Result<()> {
@@ -112,7 +134,7 @@ fn compute_missing(
     let bar = reporter.bar("probes", total as u64);
     bar.set_position((total - left) as u64);
     bar.reset_eta();
-    let mut simulator = Simulator::new(plan)?;
+    let mut simulator = Simulator::new(plan, responses)?;
     if plan.settings.multislice.method == Method::Windowed {
         reporter.say(window_error(plan)?);
     }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::crystal::one_crystal;
+use super::emulation::EmulatorSettings;
 use crate::acquisition::Acquisition;
 use crate::crystal::Specimen;
 use crate::crystal::phonons::Phonons;
@@ -40,6 +41,9 @@ pub struct SimulationSettings {
     pub grid: GridSettings,
     /// How the wave is propagated.
     pub multislice: MultisliceSettings,
+    /// What the method `emulator` draws with; for `auto`, that it may draw.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emulator: Option<EmulatorSettings>,
     /// The electron probe.
     pub probe: ProbeSettings,
     /// Where the probe goes.
@@ -94,6 +98,9 @@ impl SimulationSettings {
         self.validate_tilts(source)?;
         self.validate_detectors(source)?;
         self.validate_images(source)?;
+        if let Some(emulator) = &self.emulator {
+            emulator.validate(&source.under("emulator"))?;
+        }
         if self.phonons.is_some() && self.thermal_diffuse.is_some() {
             let got = "beside [phonons]";
             return Err(source.wrong("thermal_diffuse", got, "one model of thermal motion"));

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use ndarray::Array3;
 
+use super::emulation::Emulation;
 use super::method::smaller_side;
 use super::plan::Plan;
 use super::units::Unit;
+use crate::emulator::Response;
 use crate::error::Result;
 use crate::multislice::{Bloch, Method, Multislice, Optics, Prism, Region, Windowed};
 use crate::neighbours::Point;
@@ -19,6 +21,7 @@ pub(super) struct Simulator<'a> {
     tilted: Option<([usize; 2], Engine)>,
     /// Configuration, first row and column, and the region of the specimen for them.
     region: Option<([usize; 3], Region)>,
+    emulation: Option<Emulation>,
     /// Configuration, and its atoms behind the windows.
     windowed: Option<(usize, Arc<Windowed>)>,
 }
@@ -62,10 +65,14 @@ impl Engine {
 }
 
 impl<'a> Simulator<'a> {
+    /// With the responses of all detectors, for the emulator.
+    ///
     /// # Errors
-    /// The scattering table lacks an element.
-    pub(super) fn new(plan: &'a Plan) -> Result<Self> {
+    /// The scattering table lacks an element; what the emulator is asked for is outside the responses' ranges.
+    pub(super) fn new(plan: &'a Plan, responses: &[Response]) -> Result<Self> {
+        let drawn = plan.settings.multislice.method == Method::Emulator;
         Ok(Self {
+            emulation: drawn.then(|| Emulation::new(plan, responses)).transpose()?,
             plan,
             optics: plan.optics()?,
             base: None,
@@ -88,6 +95,9 @@ impl<'a> Simulator<'a> {
     /// # Errors
     /// As the engine's constructor.
     pub(super) fn first_readings(&mut self, unit: &Unit, few: usize) -> Result<Array3<f64>> {
+        if let Some(emulation) = &self.emulation {
+            return Ok(emulation.readings(self.plan, unit));
+        }
         let mut positions = self.plan.positions(unit);
         positions.truncate(few);
         let tilt = self.plan.settings.tilts_mrad[unit.tilt];

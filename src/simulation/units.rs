@@ -96,6 +96,8 @@ pub(super) fn block_of(method: Method, raster: &Raster, numbers: usize) -> (usiz
         Method::Windowed => (SIDE_OF_A_REGION, SIDE_OF_A_REGION),
         // The scattering matrix may have to be made again for every unit.
         Method::Prism => (rows, cols),
+        // Drawn in milliseconds.
+        Method::Emulator => (rows, cols),
         _ => {
             let probes = (NUMBERS_PER_UNIT / numbers.max(1)).clamp(LEAST_PROBES, PROBES_PER_UNIT);
             let width = cols.clamp(1, probes);

@@ -21,12 +21,12 @@ const FLOORS: [(&str, u32); 19] = [
     ("acquisition", 2),
     ("emulator", 3),
     ("storage", 4),
-    ("simulation", 5),
+    ("simulation", 6),
     ("column", 5),
     ("network", 5),
-    ("figure", 6),
-    ("experiment", 7),
-    ("cli", 8),
+    ("figure", 7),
+    ("experiment", 8),
+    ("cli", 9),
 ];
 
 /// Crates that only one module may use.

@@ -3,6 +3,7 @@
 mod commands;
 mod crystal;
 mod detectors;
+mod emulator;
 mod figure;
 mod floors;
 mod formats;
