@@ -7,7 +7,10 @@ use super::dataset::{Dataset, Split};
 use super::hdf::{self, Node};
 use super::micrograph::{self, Kind, Micrograph};
 use super::records;
+use super::responses;
+use crate::emulator::{Kind as Column, Order, Response};
 use crate::error::{Error, Result};
+use crate::multislice::{AnnularDetector, Detector};
 use crate::provenance::Provenance;
 
 /// Most frame labels that are listed.
@@ -27,7 +30,9 @@ pub fn describe(path: &Path) -> Result<String> {
     }
     if micrograph::sniff(path)? == Kind::Hdf5 {
         let root = hdf::open(path)?;
-        if root.has("subimages") && root.has("targets") {
+        if root.text("kind").as_deref() == Some(responses::KIND) {
+            describe_response(path, &mut text)?;
+        } else if root.has("subimages") && root.has("targets") {
             describe_dataset(path, &mut text)?;
         } else {
             describe_micrograph(&micrograph::open(path, None)?, &mut text);
@@ -164,6 +169,113 @@ fn describe_dataset(path: &Path, text: &mut String) -> Result<()> {
     let images: std::collections::BTreeSet<u32> = dataset.images().iter().copied().collect();
     line(text, "images", images.len());
     Ok(())
+}
+
+fn describe_response(path: &Path, text: &mut String) -> Result<()> {
+    let response = responses::read_response(path)?;
+    let microscope = &response.microscope;
+    line(text, "format", "response of the emulator");
+    let key = responses::response_key(microscope, &response.detector, response.edge);
+    line(text, "key", key);
+    let size = std::fs::metadata(path)
+        .map_err(Error::io("read", path))?
+        .len();
+    line(text, "size", format!("{:.1} MB", size as f64 / 1e6));
+    let elements: Vec<String> = microscope
+        .thermal_diffuse
+        .rms_angstrom
+        .iter()
+        .map(|(element, rms)| format!("{element} {rms} Å"))
+        .collect();
+    let cell = format!(
+        "cell {} Å, thermal motion {}",
+        response.edge,
+        elements.join(", ")
+    );
+    line(text, "material", cell);
+    let probe = &microscope.probe;
+    let lens = format!("{} kV, {} mrad", probe.energy_kev, probe.semiangle_mrad);
+    let (pixels, slices) = (microscope.pixels_per_cell, microscope.slices_per_cell);
+    line(
+        text,
+        "microscope",
+        format!("{lens}; {pixels} px and {slices} slices per cell"),
+    );
+    line(text, "detector", describe_detector(&response));
+    let [least, most] = response.thickness_nm();
+    let depths = response.depths.len();
+    line(
+        text,
+        "thickness",
+        format!("{least:.2} to {most:.2} nm, {depths} depths"),
+    );
+    for kind in Column::ALL {
+        line(
+            text,
+            &format!("columns {kind:?}"),
+            describe_kernel(&response, kind),
+        );
+    }
+    describe_certificate(&response, text);
+    Ok(())
+}
+
+fn describe_detector(response: &Response) -> String {
+    let name = &response.detector;
+    match response.microscope.detectors.get(name) {
+        Some(Detector::Annular(AnnularDetector {
+            inner_mrad,
+            outer_mrad,
+        })) => format!("{name}, {inner_mrad} to {outer_mrad} mrad"),
+        _ => name.clone(),
+    }
+}
+
+fn describe_kernel(response: &Response, kind: Column) -> String {
+    let kernel = &response.kernels[kind as usize];
+    let (_, terms, pictures) = kernel.coefficients.dim();
+    let mut text = format!("{terms} terms × {pictures} pictures");
+    let place = Order::LADDER
+        .iter()
+        .position(|order| *order == kernel.order);
+    if let Some(place) = place {
+        let _ = write!(text, ", order {} of {}", place + 1, Order::LADDER.len());
+        if let Some(error) = response.errors_by_order[kind as usize].get(place) {
+            let _ = write!(text, " (off by {:.3} % on unseen blocks)", error * 100.0);
+        }
+    }
+    text
+}
+
+fn describe_certificate(response: &Response, text: &mut String) {
+    let certificate = &response.certificate;
+    let compared = certificate.comparisons.len();
+    if compared == 0 {
+        line(
+            text,
+            "certificate",
+            "none: not compared with the exact engine",
+        );
+        return;
+    }
+    let [rms, pixel, displacement] = certificate.worst();
+    let errors = format!("{rms:.2} % rms, {pixel:.2} % at a pixel, D {displacement:.2} pm");
+    line(
+        text,
+        "certificate",
+        format!("{compared} comparisons, at worst {errors}"),
+    );
+    let range = &certificate.range;
+    let tilt = format!(
+        "tilt {} mrad, |D| {} pm",
+        range.tilt_mrad, range.displacement_pm
+    );
+    let rest = format!(
+        "Sm {} %, pixels from {} Å",
+        range.samarium_fraction * 100.0,
+        range.step_angstrom
+    );
+    line(text, "holds up to", format!("{tilt}, {rest}"));
 }
 
 fn describe_provenance(provenance: &Provenance, text: &mut String) {

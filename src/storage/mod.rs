@@ -17,5 +17,7 @@ mod pixels;
 pub mod polarization;
 mod raster;
 mod records;
+pub mod responses;
+mod rounding;
 pub mod tables;
 mod units;

@@ -1,0 +1,911 @@
+//! Responses of the emulator: one HDF5 file each, small, and refused unless every number of it is as it was written.
+//!
+//! A file is found by its [key](response_key), a hash of what the response is for, and kept honest by its digest, a hash of all that
+//! is in it but the provenance.
+//!
+//! Pictures and coefficients are [rounded](super::rounding) to as much as an image shows. With n pictures, each with an error of q/√12 in its coefficient
+//! (a step q) and a root mean square of w, the image of a column is off by T w q √(n/12), where T² is the sum of the squares of all terms: 3
+//! for a texture of some ten pm, about 25 at the border of what is certified. Steps of [`COEFFICIENTS`] of the contrast over w give
+//! 1e-5 to 1e-4 of the contrast for 48 pictures, rms; the same holds for pictures with [`PICTURES`], whose errors do not grow with terms.
+//! Pictures that matter less get fewer bits: steps are equal in the image, not in the numbers.
+
+use std::io::Write;
+use std::path::Path;
+
+use ndarray::{Array1, Array2, Array3, Axis, aview1};
+use serde::de::DeserializeOwned;
+
+use super::hdf::{self, MAGIC, Node, Sink};
+use super::records;
+use super::rounding::Rounded;
+use crate::crystal::{Structure, Sublattice};
+use crate::emulator::expansion::stiffness;
+use crate::emulator::learning::places;
+use crate::emulator::patch::{HALF, PIXELS_PER_CELL, REACH, SIDE};
+use crate::emulator::surroundings::{standard_orientation, surroundings};
+use crate::emulator::{Kernel, Kind, Microscope, Order, Response, Sites};
+use crate::error::{Error, Result};
+use crate::provenance::Provenance;
+
+/// What `kind` says in our file.
+pub(super) const KIND: &str = "ferrostem response";
+/// Version of the layout.
+const SCHEMA: u64 = 1;
+/// Digits of a key.
+const DIGITS: usize = 16;
+/// Edges of cells that differ by less are the same [1/Å].
+const EDGES_PER_ANGSTROM: f64 = 1e6;
+/// Step of coefficients, as the image shows it, in parts of the contrast.
+const COEFFICIENTS: f64 = 1.0 / (1 << 19) as f64;
+/// Step of pictures in the same measure.
+const PICTURES: f64 = 1.0 / (1 << 17) as f64;
+/// Groups of the kinds of columns.
+const NAMES: [&str; 3] = ["A", "B", "O"];
+/// What is wanted where something is not as it was.
+const WHOLE: &str =
+    "what was written; the file is damaged: remove it, and the response is built again";
+
+/// What a response is for, in 16 hexadecimal digits: material, microscope, numerics, the angles of one detector (not its name), and
+/// the edge of the ideal cell [Å] to 1e-6.
+#[must_use]
+pub fn response_key(microscope: &Microscope, detector: &str, edge: f64) -> String {
+    let mut of_one = microscope.clone();
+    let angles = of_one.detectors.remove(detector);
+    of_one.detectors = angles
+        .map(|angles| (String::new(), angles))
+        .into_iter()
+        .collect();
+    // All of it can be written as TOML; were it not so, keys would still be the same for the same microscope.
+    let text = toml::to_string(&of_one).unwrap_or_else(|_| format!("{of_one:?}"));
+    let edge = (edge * EDGES_PER_ANGSTROM).round();
+    let hash = blake3::hash(format!("edge = {edge}\n{text}").as_bytes());
+    hash.to_hex()[..DIGITS].to_owned()
+}
+
+/// Writes a response; the file appears whole or not at all.
+///
+/// # Errors
+/// The file exists and `force` is not set; shapes disagree, or numbers are not finite; the system refuses.
+pub fn write_response(
+    path: &Path,
+    response: &Response,
+    provenance: &Provenance,
+    force: bool,
+) -> Result<()> {
+    check(path, response)?;
+    let contents = Contents::new(response)?;
+    // Numbers near the end of single precision may not survive rounding.
+    check(path, &contents.response(path)?)?;
+    let sink = Sink::create(path, force)?;
+    let root = sink.root();
+    root.set_text("kind", KIND)?;
+    root.set_number("schema", SCHEMA)?;
+    let key = response_key(&response.microscope, &response.detector, response.edge);
+    root.set_text("key", &key)?;
+    root.set_text("digest", &contents.digest())?;
+    contents.write(root)?;
+    records::write_provenance(root, provenance)?;
+    sink.finish()
+}
+
+/// Reads a response.
+///
+/// # Errors
+/// The file cannot be read, is no response, is of another version, or is not as it was written.
+pub fn read_response(path: &Path) -> Result<Response> {
+    let root = open(path)?;
+    let contents = Contents::read(&root)?;
+    let (stored, digest) = (root.text("digest").unwrap_or_default(), contents.digest());
+    if stored != digest {
+        let got = format!("data of BLAKE3 {digest} in place of {stored}");
+        return Err(root.wrong("@digest", got, WHOLE));
+    }
+    let response = contents.response(path)?;
+    let stored = root.text("key").unwrap_or_default();
+    let key = response_key(&response.microscope, &response.detector, response.edge);
+    if stored != key {
+        let got = format!("key {stored} with a microscope of key {key}");
+        return Err(root.wrong("@key", got, WHOLE));
+    }
+    check(path, &response)?;
+    Ok(response)
+}
+
+/// Reads a response from the bytes of a file; errors call it `name`.
+///
+/// # Errors
+/// As [`read_response`]; no temporary file can be written.
+pub fn read_response_bytes(name: &str, bytes: &[u8]) -> Result<Response> {
+    let name = Path::new(name);
+    let mut file = tempfile::NamedTempFile::new().map_err(Error::io("unpack", name))?;
+    file.write_all(bytes).map_err(Error::io("unpack", name))?;
+    read_response(file.path()).map_err(|error| match error {
+        Error::Data {
+            place,
+            got,
+            allowed,
+            ..
+        } => Error::data(name, place, got, allowed),
+        Error::Io { doing, source, .. } => Error::io(doing, name)(source),
+        other => other,
+    })
+}
+
+/// Opens a file that says that it is a response of our version.
+fn open(path: &Path) -> Result<Node> {
+    let wanted = format!("a response of the emulator: HDF5 with kind = `{KIND}`");
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, 8), &mut head)
+        .map_err(Error::io("read", path))?;
+    if head != MAGIC {
+        return Err(Error::data(
+            path,
+            "whole file",
+            "a file that is not HDF5",
+            wanted,
+        ));
+    }
+    let root = hdf::open(path)?;
+    match root.text("kind").as_deref() {
+        Some(KIND) => {}
+        Some(other) => {
+            return Err(root.wrong("@kind", format!("a file of kind `{other}`"), wanted));
+        }
+        None => {
+            let program = root.text("file_format");
+            let got = program.map_or_else(
+                || "an HDF5 file without a kind".to_owned(),
+                |program| format!("an HDF5 file of {program}"),
+            );
+            return Err(root.wrong("@kind", got, wanted));
+        }
+    }
+    match root.unsigned("schema") {
+        Some(SCHEMA) => Ok(root),
+        schema => {
+            let got = schema.map_or_else(|| "nothing".to_owned(), |schema| schema.to_string());
+            let allowed = format!("{SCHEMA}; another version of ferrostem wrote the file");
+            Err(root.wrong("@schema", got, allowed))
+        }
+    }
+}
+
+/// All that a file holds of a response, as it is stored.
+struct Contents {
+    detector: String,
+    edge: f64,
+    /// As TOML.
+    microscope: String,
+    training: String,
+    certificate: String,
+    depths: Vec<u64>,
+    kernels: [StoredKernel; 3],
+}
+
+struct StoredKernel {
+    /// As TOML.
+    order: String,
+    errors_by_order: Vec<f64>,
+    /// `(picture, y, x)`
+    pictures: Rounded,
+    /// `(picture, term, depth)`
+    coefficients: Rounded,
+}
+
+impl Contents {
+    fn new(response: &Response) -> Result<Self> {
+        let contrasts = contrasts(response);
+        let of_kind = |kind: Kind| StoredKernel::new(response, kind, &contrasts);
+        Ok(Self {
+            detector: response.detector.clone(),
+            edge: response.edge,
+            microscope: to_toml(&response.microscope)?,
+            training: to_toml(&response.training)?,
+            certificate: to_toml(&response.certificate)?,
+            depths: response.depths.iter().map(|&depth| depth as u64).collect(),
+            kernels: [of_kind(Kind::A)?, of_kind(Kind::B)?, of_kind(Kind::O)?],
+        })
+    }
+
+    fn write(&self, root: &Node) -> Result<()> {
+        root.set_text("detector", &self.detector)?;
+        root.set_number("edge_angstrom", self.edge)?;
+        root.set_text("microscope", &self.microscope)?;
+        root.set_text("training", &self.training)?;
+        root.set_text("certificate", &self.certificate)?;
+        let depths = root.write("depths", aview1(&self.depths))?;
+        root.label(&depths, "units", "cells")?;
+        let kernels = root.create_group("kernels")?;
+        for (kernel, name) in self.kernels.iter().zip(NAMES) {
+            let node = kernels.create_group(name)?;
+            node.set_text("order", &kernel.order)?;
+            node.write("errors_by_order", aview1(&kernel.errors_by_order))?;
+            kernel.pictures.write(&node, "pictures", "picture, y, x")?;
+            kernel
+                .coefficients
+                .write(&node, "coefficients", "picture, term, depth")?;
+        }
+        Ok(())
+    }
+
+    fn read(root: &Node) -> Result<Self> {
+        let missing = |name: &str| root.wrong(&format!("@{name}"), "nothing", WHOLE);
+        let text = |name: &str| root.text(name).ok_or_else(|| missing(name));
+        let of_kind = |kind: Kind| {
+            StoredKernel::read(&root.group(&format!("kernels/{}", NAMES[kind as usize]))?)
+        };
+        Ok(Self {
+            detector: text("detector")?,
+            edge: root
+                .number("edge_angstrom")
+                .ok_or_else(|| missing("edge_angstrom"))?,
+            microscope: text("microscope")?,
+            training: text("training")?,
+            certificate: text("certificate")?,
+            depths: root.read::<u64>("depths")?.1,
+            kernels: [of_kind(Kind::A)?, of_kind(Kind::B)?, of_kind(Kind::O)?],
+        })
+    }
+
+    /// BLAKE3 of everything.
+    fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        let text = |hasher: &mut blake3::Hasher, text: &str| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        for part in [
+            &self.detector,
+            &self.microscope,
+            &self.training,
+            &self.certificate,
+        ] {
+            text(&mut hasher, part);
+        }
+        hasher.update(&self.edge.to_le_bytes());
+        hasher.update(&(self.depths.len() as u64).to_le_bytes());
+        for depth in &self.depths {
+            hasher.update(&depth.to_le_bytes());
+        }
+        for kernel in &self.kernels {
+            text(&mut hasher, &kernel.order);
+            hasher.update(&(kernel.errors_by_order.len() as u64).to_le_bytes());
+            for error in &kernel.errors_by_order {
+                hasher.update(&error.to_le_bytes());
+            }
+            kernel.pictures.hash(&mut hasher);
+            kernel.coefficients.hash(&mut hasher);
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
+    /// The response that is read from this.
+    fn response(&self, path: &Path) -> Result<Response> {
+        let [a, b, o] = &self.kernels;
+        Ok(Response {
+            microscope: from_toml(path, "@microscope", &self.microscope)?,
+            detector: self.detector.clone(),
+            edge: self.edge,
+            training: from_toml(path, "@training", &self.training)?,
+            depths: self.depths.iter().map(|&depth| depth as usize).collect(),
+            kernels: [a.kernel(path)?, b.kernel(path)?, o.kernel(path)?],
+            errors_by_order: [a, b, o].map(|kernel| kernel.errors_by_order.clone()),
+            certificate: from_toml(path, "@certificate", &self.certificate)?,
+        })
+    }
+}
+
+impl StoredKernel {
+    /// Rounds the kernel of a kind; `contrasts` are those of images at each depth.
+    fn new(response: &Response, kind: Kind, contrasts: &[f64]) -> Result<Self> {
+        let kernel = &response.kernels[kind as usize];
+        let inside = inside(response.edge);
+        let least = contrasts.iter().copied().fold(f64::INFINITY, f64::min);
+        let coefficient_steps: Vec<f64> = kernel
+            .images
+            .outer_iter()
+            .map(|picture| {
+                let squares = inside
+                    .iter()
+                    .map(|&pixel| f64::from(picture[pixel]).powi(2));
+                COEFFICIENTS * least / (squares.sum::<f64>() / inside.len() as f64).sqrt()
+            })
+            .collect();
+        let picture_steps: Vec<f64> = kernel
+            .coefficients
+            .axis_iter(Axis(2))
+            .map(|of_picture| {
+                let sizes = of_picture
+                    .outer_iter()
+                    .zip(contrasts)
+                    .map(|(terms, contrast)| {
+                        let squares = terms.iter().map(|&c| f64::from(c).powi(2));
+                        squares.sum::<f64>().sqrt() / contrast
+                    });
+                PICTURES / sizes.fold(0.0, f64::max)
+            })
+            .collect();
+        let shape = (kernel.images.nrows(), SIDE, SIDE);
+        let pictures = kernel
+            .images
+            .to_shape(shape)
+            .map_err(Error::compute("shaping pictures"))?;
+        let coefficients = kernel.coefficients.view().permuted_axes([2, 1, 0]);
+        Ok(Self {
+            order: to_toml(&kernel.order)?,
+            errors_by_order: response.errors_by_order[kind as usize].clone(),
+            pictures: Rounded::new(pictures.view(), &picture_steps),
+            coefficients: Rounded::new(coefficients, &coefficient_steps),
+        })
+    }
+
+    fn read(node: &Node) -> Result<Self> {
+        let order = node.text("order");
+        Ok(Self {
+            order: order.ok_or_else(|| node.wrong("@order", "nothing", WHOLE))?,
+            errors_by_order: node.read::<f64>("errors_by_order")?.1,
+            pictures: Rounded::read(node, "pictures")?,
+            coefficients: Rounded::read(node, "coefficients")?,
+        })
+    }
+
+    fn kernel(&self, path: &Path) -> Result<Kernel> {
+        let [pictures, rows, cols] = self.pictures.shape;
+        let images = Array2::from_shape_vec((pictures, rows * cols), self.pictures.values());
+        let coefficients =
+            Array3::from_shape_vec(self.coefficients.shape, self.coefficients.values())
+                .map_err(Error::compute("shaping coefficients"))?;
+        Ok(Kernel {
+            order: from_toml(path, "kernels@order", &self.order)?,
+            images: images.map_err(Error::compute("shaping pictures"))?,
+            // In the order of memory in which rows of pictures are added up.
+            coefficients: coefficients
+                .permuted_axes([2, 1, 0])
+                .as_standard_layout()
+                .into_owned(),
+        })
+    }
+}
+
+/// Pixels of a patch that are drawn, for a cell of `edge` [Å].
+fn inside(edge: f64) -> Vec<usize> {
+    let reach = REACH * PIXELS_PER_CELL as f64 / edge;
+    let off = |n: usize| n as f64 - HALF as f64;
+    let drawn = |&n: &usize| off(n % SIDE).hypot(off(n / SIDE)) <= reach;
+    (0..SIDE * SIDE).filter(drawn).collect()
+}
+
+/// Strongest less weakest pixel of an undisturbed crystal at each depth: of the kind of column whose mean patch has most.
+fn contrasts(response: &Response) -> Vec<f64> {
+    let inside = inside(response.edge);
+    let of = |kernel: &Kernel, depth: usize| {
+        // The first term is the mean image.
+        let mean = kernel.coefficients.slice(ndarray::s![depth, 0, ..]);
+        let patch: Array1<f32> = kernel.images.t().dot(&mean);
+        let pixels = inside.iter().map(|&pixel| f64::from(patch[pixel]));
+        let (least, most) = pixels.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), x| {
+            (least.min(x), most.max(x))
+        });
+        most - least
+    };
+    (0..response.depths.len())
+        .map(|depth| {
+            response
+                .kernels
+                .iter()
+                .map(|kernel| of(kernel, depth))
+                .fold(0.0, f64::max)
+        })
+        .collect()
+}
+
+/// Refuses what cannot be drawn.
+fn check(path: &Path, response: &Response) -> Result<()> {
+    let wrong =
+        |place: &str, got: String, allowed: &str| Err(Error::data(path, place, got, allowed));
+    let depths = &response.depths;
+    if depths.first().is_none_or(|&depth| depth == 0) || depths.windows(2).any(|w| w[1] != w[0] + 1)
+    {
+        return wrong("depths", format!("{depths:?}"), "cells, rising by one");
+    }
+    if !response
+        .microscope
+        .detectors
+        .contains_key(&response.detector)
+    {
+        let allowed = "the name of a detector of the microscope";
+        return wrong("@detector", format!("`{}`", response.detector), allowed);
+    }
+    for (kind, kernel) in Kind::ALL.into_iter().zip(&response.kernels) {
+        let place = format!("kernels/{}", NAMES[kind as usize]);
+        let terms = terms_of(kind, kernel.order)?;
+        let (pictures, pixels) = kernel.images.dim();
+        let expected = (depths.len(), terms, pictures);
+        if pictures == 0 || pixels != SIDE * SIDE || kernel.coefficients.dim() != expected {
+            let got = format!(
+                "pictures {:?}, coefficients {:?} (depth, term, picture)",
+                kernel.images.shape(),
+                kernel.coefficients.shape()
+            );
+            let allowed = format!(
+                "pictures of {} px and {expected:?}, as this version of the emulator has them; other versions build their own",
+                SIDE * SIDE
+            );
+            return wrong(&place, got, &allowed);
+        }
+        let numbers = kernel.images.iter().chain(&kernel.coefficients);
+        if let Some(number) = numbers.into_iter().find(|number| !number.is_finite()) {
+            return wrong(&place, number.to_string(), "finite numbers");
+        }
+    }
+    Ok(())
+}
+
+/// Terms that a kind of column has.
+fn terms_of(kind: Kind, order: Order) -> Result<usize> {
+    use Sublattice::{A, B, O};
+    // Any crystal will do, their number does not depend on positions.
+    let cell = Structure {
+        positions: vec![[0.0; 3]; 5],
+        numbers: vec![8; 5],
+        cell: [1.0; 3],
+        sublattices: vec![A, B, O, O, O],
+    };
+    let sites = Sites::new(&cell, [1, 1, 1], 1)?;
+    let place = places(kind, 2)[0];
+    let around = surroundings(&sites, place, standard_orientation(place), 1.0);
+    Ok(stiffness(order, &around).len())
+}
+
+fn to_toml(value: &impl serde::Serialize) -> Result<String> {
+    toml::to_string(value).map_err(Error::compute("writing TOML"))
+}
+
+fn from_toml<T: DeserializeOwned>(path: &Path, place: &str, text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let got = error.message().to_owned();
+        Error::data(path, place, got, "what this version of ferrostem knows")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::f64::consts::TAU;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::crystal::element;
+    use crate::emulator::{Certificate, Comparison, Frame, Painter, TrainingSettings};
+    use crate::multislice::{
+        AnnularDetector, Aperture, Detector, Precision, ProbeSettings, ScatteringTable,
+        ThermalSettings,
+    };
+    use crate::rng::{Rng, stream};
+
+    const EDGE: f64 = 3.965;
+
+    fn annulus(inner_mrad: f64, outer_mrad: f64) -> Detector {
+        Detector::Annular(AnnularDetector {
+            inner_mrad,
+            outer_mrad,
+        })
+    }
+
+    fn microscope() -> Microscope {
+        let rms = [("Bi", 0.08), ("Fe", 0.06), ("O", 0.07), ("Sm", 0.08)];
+        Microscope {
+            pixels_per_cell: 40,
+            slices_per_cell: 2,
+            oversampling: 1,
+            precision: Precision::F32,
+            scattering_factors: ScatteringTable::Lobato,
+            thermal_diffuse: ThermalSettings {
+                rms_angstrom: rms.map(|(name, rms)| (name.to_owned(), rms)).into(),
+                count_elastic: true,
+            },
+            probe: ProbeSettings {
+                energy_kev: 200.0,
+                semiangle_mrad: 30.0,
+                aperture: Aperture::Soft,
+                aberrations: Default::default(),
+                focal_spread: None,
+            },
+            detectors: BTreeMap::from([
+                ("haadf".to_owned(), annulus(80.0, 200.0)),
+                ("maadf".to_owned(), annulus(50.0, 80.0)),
+            ]),
+        }
+    }
+
+    /// Smooth pictures of norm one, and coefficients that are smooth over depth and fall from picture to picture, about as learnt ones do.
+    fn kernel(kind: Kind, order: Order, depths: &[usize], pictures: usize) -> Kernel {
+        let mut rng = stream(7, "test", kind as u64);
+        let mut uniform = |from: f64, to: f64| from + (to - from) * rng.random::<f64>();
+        let mut images = Array2::<f32>::zeros((pictures, SIDE * SIDE));
+        for mut image in images.outer_iter_mut() {
+            let blobs: Vec<[f64; 4]> = (0..12)
+                .map(|_| {
+                    [
+                        uniform(0.0, 91.0),
+                        uniform(0.0, 91.0),
+                        uniform(4.0, 9.0),
+                        uniform(-1.0, 1.0),
+                    ]
+                })
+                .collect();
+            for (n, pixel) in image.iter_mut().enumerate() {
+                let (x, y) = ((n % SIDE) as f64, (n / SIDE) as f64);
+                let value = |[u, v, w, h]: &[f64; 4]| {
+                    h * (-((x - u).powi(2) + (y - v).powi(2)) / (2.0 * w * w)).exp()
+                };
+                *pixel = blobs.iter().map(value).sum::<f64>() as f32;
+            }
+            let norm = image.iter().map(|x| x * x).sum::<f32>().sqrt();
+            image.mapv_inplace(|x| x / norm);
+        }
+        let terms = terms_of(kind, order).unwrap();
+        let mut coefficients = Array3::zeros((depths.len(), terms, pictures));
+        for term in 0..terms {
+            let size = if term == 0 {
+                1.0
+            } else {
+                0.1 * 10.0_f64.powf(uniform(-3.0, 0.0))
+            };
+            for picture in 0..pictures {
+                let size = size * (-(picture as f64) / 8.0).exp() * uniform(-1.0, 1.0);
+                let (period, phase) = (uniform(12.0, 80.0), uniform(0.0, TAU));
+                for (depth, &cells) in depths.iter().enumerate() {
+                    let cells = cells as f64;
+                    let wave = 1.0 + 0.7 * (TAU * cells / period + phase).cos();
+                    coefficients[(depth, term, picture)] = (0.01 * cells * size * wave) as f32;
+                }
+            }
+        }
+        Kernel {
+            order,
+            images,
+            coefficients,
+        }
+    }
+
+    fn response(
+        order: Order,
+        depths: std::ops::RangeInclusive<usize>,
+        pictures: usize,
+    ) -> Response {
+        let depths: Vec<usize> = depths.collect();
+        let comparison = Comparison {
+            texture: "vortex".into(),
+            tilt_mrad: [5.0, 0.0],
+            thickness_nm: 20.0,
+            rms_percent: 0.21,
+            worst_percent: 1.25,
+            blurred_rms_percent: 0.1,
+            blurred_worst_percent: 0.5,
+            displacement_pm: 0.125,
+            cells: 100,
+        };
+        Response {
+            microscope: microscope(),
+            detector: "haadf".into(),
+            edge: EDGE,
+            training: TrainingSettings::default(),
+            kernels: Kind::ALL.map(|kind| kernel(kind, order, &depths, pictures)),
+            depths,
+            errors_by_order: [vec![0.01, 0.002], vec![0.02, f64::NAN], vec![]],
+            certificate: Certificate {
+                comparisons: vec![comparison],
+                ..Certificate::default()
+            },
+        }
+    }
+
+    fn small() -> Response {
+        response(Order::LADDER[0], 9..=12, 3)
+    }
+
+    fn provenance() -> Provenance {
+        Provenance::start("simulate", "a = 1".into(), Some(3))
+    }
+
+    fn written(folder: &tempfile::TempDir, response: &Response) -> PathBuf {
+        let path = folder.path().join("response.h5");
+        write_response(&path, response, &provenance(), true).unwrap();
+        path
+    }
+
+    fn refused(path: &Path, parts: &[&str]) {
+        let error = read_response(path).unwrap_err().to_string();
+        for part in [&path.display().to_string()[..]].iter().chain(parts) {
+            assert!(error.contains(part), "`{part}` is not in: {error}");
+        }
+    }
+
+    /// A structure with columns out of place by 0.15 Å rms, 15 % of A sites being Sm.
+    fn sites(cells: usize, depth: usize) -> Sites {
+        use Sublattice::{A, B, O};
+        let mut rng = stream(8, "test", 0);
+        let mut structure = Structure {
+            positions: Vec::new(),
+            numbers: Vec::new(),
+            cell: [cells, cells, depth].map(|n| n as f64 * EDGE),
+            sublattices: [A, B, O, O, O].repeat(cells * cells * depth),
+        };
+        let ideal = [[0.0, 0.0], [0.5, 0.5], [0.0, 0.5], [0.5, 0.0], [0.5, 0.5]];
+        for column in 0..cells * cells {
+            let shifts = ideal.map(|_| [0, 1].map(|_| 0.5 * (rng.random::<f64>() - 0.5)));
+            for k in 0..depth {
+                for (atom, place) in ideal.iter().enumerate() {
+                    let x = ((column % cells) as f64 + place[0]) * EDGE + shifts[atom][0];
+                    let y = ((column / cells) as f64 + place[1]) * EDGE + shifts[atom][1];
+                    structure.positions.push([x, y, (k as f64 + 0.5) * EDGE]);
+                    let doped = atom == 0 && rng.random::<f64>() < 0.15;
+                    structure.numbers.push(if doped { element::SM } else { 8 });
+                }
+            }
+        }
+        Sites::new(&structure, [cells, cells, depth], depth).unwrap()
+    }
+
+    fn drawn(response: &Response, depth: usize) -> Array2<f32> {
+        let frame = Frame {
+            start: [0.0; 2],
+            step: [0.2; 2],
+            points: [60, 60],
+        };
+        let painter = Painter::new(response, depth, frame.step).unwrap();
+        painter.paint(&sites(4, depth), &frame, &|_| [6.0, -4.0])
+    }
+
+    /// Root mean square and largest difference of what is drawn from a response and from its file, in parts of the contrast.
+    fn errors(before: &Response, after: &Response, depth: usize) -> [f64; 2] {
+        let (a, b) = (drawn(before, depth), drawn(after, depth));
+        let extreme = |of: fn(f32, f32) -> f32| a.iter().copied().reduce(of).unwrap();
+        let contrast = f64::from(extreme(f32::max) - extreme(f32::min));
+        let off: Vec<f64> = a
+            .iter()
+            .zip(&b)
+            .map(|(a, b)| f64::from((a - b).abs()))
+            .collect();
+        let squares: f64 = off.iter().map(|x| x * x).sum();
+        let worst = off.iter().copied().fold(0.0, f64::max);
+        [
+            (squares / off.len() as f64).sqrt() / contrast,
+            worst / contrast,
+        ]
+    }
+
+    /// What is read is what was written but for rounding, and from then on nothing changes, not even a byte of the data.
+    #[test]
+    fn a_response_is_rounded_once() {
+        let here = tempfile::tempdir().unwrap();
+        let first = response(Order::LADDER[3], 9..=14, 12);
+        let path = written(&here, &first);
+        let mut once = read_response(&path).unwrap();
+        let digest = hdf::open(&path).unwrap().text("digest");
+        let error = write_response(&path, &once, &provenance(), false).unwrap_err();
+        assert!(matches!(error, Error::Exists { .. }));
+        write_response(&path, &once, &provenance(), true).unwrap();
+        assert_eq!(hdf::open(&path).unwrap().text("digest"), digest);
+        let mut twice = read_response(&path).unwrap();
+        assert!(once.errors_by_order[1][1].is_nan() && twice.errors_by_order[1][1].is_nan());
+        once.errors_by_order[1][1] = 0.0;
+        twice.errors_by_order[1][1] = 0.0;
+        assert_eq!(once, twice);
+        assert_eq!(
+            (&once.microscope, &once.training),
+            (&first.microscope, &first.training)
+        );
+        assert_eq!(
+            (&once.certificate, once.edge),
+            (&first.certificate, first.edge)
+        );
+        // What rounding promises, 1e-4 at the worst pixel; and it does round, or the bound would say nothing.
+        for depth in [9, 14] {
+            let [rms, worst] = errors(&first, &once, depth);
+            assert!(rms > 1e-8 && worst < 1e-4, "{rms} {worst}");
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let from_bytes = read_response_bytes("BFO", &bytes).unwrap();
+        assert_eq!(from_bytes.kernels, once.kernels);
+        let error = read_response_bytes("BFO", &bytes[..5000])
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("BFO: "), "{error}");
+    }
+
+    #[test]
+    fn damaged_files_are_refused() {
+        let here = tempfile::tempdir().unwrap();
+        let good = written(&here, &small());
+        let (bytes, whole) = (std::fs::read(&good).unwrap(), read_response(&good).unwrap());
+        let path = here.path().join("damaged.h5");
+        for part in [0.3, 0.6, 0.99] {
+            std::fs::write(&path, &bytes[..(bytes.len() as f64 * part) as usize]).unwrap();
+            refused(
+                &path,
+                &["truncated file", "allowed: a whole, readable HDF5 object"],
+            );
+        }
+        // Wherever a byte flips, what is read is right or nothing. Bytes of the provenance and gaps do not matter.
+        let mut caught = 0;
+        for place in (0..bytes.len()).step_by(97) {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 0x10;
+            std::fs::write(&path, damaged).unwrap();
+            match read_response(&path) {
+                Ok(read) => assert_eq!(read.kernels, whole.kernels, "byte {place}"),
+                Err(error) => {
+                    caught += 1;
+                    assert!(error.to_string().contains("damaged.h5"), "{error}");
+                }
+            }
+        }
+        assert!(
+            caught * 97 * 2 > bytes.len(),
+            "{caught} of {} bytes",
+            bytes.len()
+        );
+    }
+
+    /// Numbers that were changed with HDF5's own means are found by the digest, a key of something else by the microscope.
+    #[test]
+    fn changed_numbers_and_keys_are_refused() {
+        let here = tempfile::tempdir().unwrap();
+        let path = written(&here, &small());
+        let file = hdf5::File::open_rw(&path).unwrap();
+        let numbers = file.dataset("kernels/B/coefficients").unwrap();
+        let mut values = numbers.read_raw::<u32>().unwrap();
+        values[5] += 1;
+        numbers.write_raw(&values).unwrap();
+        drop((numbers, file));
+        refused(
+            &path,
+            &[
+                "/@digest: got data of BLAKE3 ",
+                "the file is damaged: remove it",
+            ],
+        );
+
+        let path = written(&here, &small());
+        let other = response_key(&microscope(), "maadf", EDGE);
+        let file = hdf5::File::open_rw(&path).unwrap();
+        let text: hdf5::types::VarLenUnicode = other.parse().unwrap();
+        file.attr("key").unwrap().write_scalar(&text).unwrap();
+        drop(file);
+        let right = response_key(&microscope(), "haadf", EDGE);
+        let got = format!(
+            "/@key: got key {other} with a microscope of key {right}; allowed: what was written"
+        );
+        refused(&path, &[&got]);
+    }
+
+    #[test]
+    fn foreign_files_are_told_from_responses() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("foreign.h5");
+        let wanted = "allowed: a response of the emulator: HDF5 with kind = `ferrostem response`";
+        std::fs::write(&path, "no HDF5 at all").unwrap();
+        refused(&path, &["got a file that is not HDF5", wanted]);
+        std::fs::write(&path, "").unwrap();
+        refused(&path, &["got a file that is not HDF5", wanted]);
+        for (name, value, got) in [
+            (
+                "kind",
+                "ferrostem dataset",
+                "got a file of kind `ferrostem dataset`",
+            ),
+            ("file_format", "HyperSpy", "got an HDF5 file of HyperSpy"),
+            ("title", "x", "got an HDF5 file without a kind"),
+            (
+                "kind",
+                KIND,
+                "/@schema: got nothing; allowed: 1; another version",
+            ),
+        ] {
+            let sink = Sink::create(&path, true).unwrap();
+            sink.root().set_text(name, value).unwrap();
+            sink.finish().unwrap();
+            let parts = [got, wanted];
+            refused(&path, &parts[..if value == KIND { 1 } else { 2 }]);
+        }
+        assert!(matches!(read_response(here.path()), Err(Error::Io { .. })));
+        assert!(matches!(
+            read_response(&here.path().join("none")),
+            Err(Error::Io { .. })
+        ));
+    }
+
+    /// Responses that could not be drawn are not written, and nothing is left behind.
+    #[test]
+    fn what_cannot_be_drawn_is_not_written() {
+        let here = tempfile::tempdir().unwrap();
+        let path = here.path().join("r.h5");
+        let bad: [(fn(&mut Response), &str); 5] = [
+            (
+                |r| r.depths[1] = 17,
+                "depths: got [9, 17, 11, 12]; allowed: cells, rising by one",
+            ),
+            (|r| r.detector = "bf".into(), "@detector: got `bf`"),
+            (
+                |r| r.kernels[1].order = Order::LADDER[1],
+                "kernels/B: got pictures",
+            ),
+            (
+                |r| r.kernels[2].images[(0, 7)] = f32::NAN,
+                "kernels/O: got NaN; allowed: finite",
+            ),
+            (
+                |r| r.kernels[0].images = Array2::zeros((3, 4)),
+                "kernels/A: got pictures [3, 4]",
+            ),
+        ];
+        for (spoil, expected) in bad {
+            let mut response = small();
+            spoil(&mut response);
+            let error = write_response(&path, &response, &provenance(), false).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0);
+    }
+
+    /// The key is that of one detector's angles, whatever it is called and whatever stands beside it.
+    #[test]
+    fn keys_are_of_what_a_response_is_for() {
+        let (base, haadf) = (microscope(), "haadf");
+        let key = response_key(&base, haadf, EDGE);
+        assert!(key.len() == 16 && key.chars().all(|c| c.is_ascii_hexdigit()));
+        let mut same = microscope();
+        same.detectors = BTreeMap::from([("other".to_owned(), annulus(80.0, 200.0))]);
+        assert_eq!(response_key(&same, "other", EDGE + 1e-8), key);
+        let other: [fn(&mut Microscope); 4] = [
+            |m| m.probe.semiangle_mrad = 29.0,
+            |m| m.oversampling = 2,
+            |m| m.thermal_diffuse.count_elastic = false,
+            |m| _ = m.detectors.insert("haadf".into(), annulus(80.0, 201.0)),
+        ];
+        for change in other {
+            let mut microscope = microscope();
+            change(&mut microscope);
+            assert_ne!(response_key(&microscope, haadf, EDGE), key);
+        }
+        assert_ne!(response_key(&base, "maadf", EDGE), key);
+        assert_ne!(response_key(&base, haadf, EDGE + 2e-6), key);
+    }
+
+    /// Size and time of a file as large as a real one, and how far images are off.
+    #[test]
+    #[ignore = "a measurement"]
+    fn size_of_a_whole_response() {
+        let here = tempfile::tempdir().unwrap();
+        for order in [3, 4, 6, 7] {
+            let first = response(Order::LADDER[order], 9..=76, 48);
+            let start = std::time::Instant::now();
+            let path = written(&here, &first);
+            let (wrote, start) = (start.elapsed(), std::time::Instant::now());
+            let read = read_response(&path).unwrap();
+            let took = start.elapsed();
+            let terms = first
+                .kernels
+                .each_ref()
+                .map(|kernel| kernel.coefficients.dim().1);
+            let size = std::fs::metadata(&path).unwrap().len();
+            let [thin, thick] = [9, 76].map(|depth| errors(&first, &read, depth));
+            println!(
+                "{terms:?} terms: {size} bytes, {wrote:?}, {took:?}, off by {thin:?} {thick:?}"
+            );
+            let root = hdf::open(&path).unwrap();
+            for name in NAMES {
+                for set in ["pictures", "coefficients"] {
+                    let bytes = root
+                        .dataset(&format!("kernels/{name}/{set}"))
+                        .unwrap()
+                        .storage_size();
+                    println!("  {name} {set}: {bytes}");
+                }
+            }
+        }
+    }
+}
