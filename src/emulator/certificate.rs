@@ -74,7 +74,8 @@ impl Certificate {
     /// The largest errors of all comparisons: rms and worst pixel in per cent, D in pm.
     #[must_use]
     pub fn worst(&self) -> [f64; 3] {
-        let largest = |of: fn(&Comparison) -> f64| self.comparisons.iter().map(of).fold(0.0, f64::max);
+        let largest =
+            |of: fn(&Comparison) -> f64| self.comparisons.iter().map(of).fold(0.0, f64::max);
         [
             largest(|c| c.rms_percent),
             largest(|c| c.worst_percent),

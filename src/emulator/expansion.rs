@@ -58,12 +58,7 @@ const STIFFNESS: [f64; 4] = [1.0, 1.0, 1.0, 1.0];
 const STIFFNESS_WITH_TILT: f64 = 10.0;
 
 /// The values of all terms for some surroundings and a tilt `[x, y]` [mrad].
-pub fn terms(
-    order: Order,
-    surroundings: &Surroundings,
-    tilt_mrad: [f64; 2],
-    terms: &mut Vec<f64>,
-) {
+pub fn terms(order: Order, surroundings: &Surroundings, tilt_mrad: [f64; 2], terms: &mut Vec<f64>) {
     let mut powers = Vec::new();
     let [x, y] = tilt_mrad.map(|t| t / TILT);
     for total in 0..=i32::from(order.tilt.max(2)) {
@@ -82,8 +77,8 @@ pub fn terms(
     };
     let nearest = &surroundings.linear[..surroundings.nearest];
     add(order.linear, &mut surroundings.linear.iter().copied());
-    let mut pairs = (0..nearest.len())
-        .flat_map(|i| nearest[i..].iter().map(move |other| nearest[i] * other));
+    let mut pairs =
+        (0..nearest.len()).flat_map(|i| nearest[i..].iter().map(move |other| nearest[i] * other));
     add(order.nearest, &mut pairs);
     add(order.second, &mut surroundings.second.iter().copied());
     add(order.third, &mut surroundings.third.iter().copied());

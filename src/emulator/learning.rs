@@ -184,7 +184,9 @@ impl School {
             ));
         };
         let solved = factor.solve(&DMatrix::from_fn(n, right.ncols(), |i, j| right[(i, j)]));
-        Ok(Array2::from_shape_fn(right.dim(), |(i, j)| solved[(i, j)] as f32))
+        Ok(Array2::from_shape_fn(right.dim(), |(i, j)| {
+            solved[(i, j)] as f32
+        }))
     }
 
     /// Errors of each [`Order::LADDER`] on blocks that were not learnt from, over some depths, for one kind: root mean square over
@@ -253,7 +255,10 @@ impl School {
                 .index_axis_mut(Axis(0), depth)
                 .assign(&product(fitted.view(), leading.images.t()));
         }
-        let mut images = product(leading.images.view(), self.modes[kind as usize].images.view());
+        let mut images = product(
+            leading.images.view(),
+            self.modes[kind as usize].images.view(),
+        );
         for mut image in images.rows_mut() {
             for (value, weight) in image.iter_mut().zip(&self.importance) {
                 *value /= weight;

@@ -4,8 +4,8 @@
 //! matrices in double.
 
 use nalgebra::{DMatrix, SymmetricEigen};
-use ndarray::{Array2, ArrayView2, Axis, s};
 use ndarray::parallel::prelude::*;
+use ndarray::{Array2, ArrayView2, Axis, s};
 
 use super::surroundings::Symmetry;
 use crate::rng::{Rng, stream};

@@ -66,7 +66,10 @@ pub fn cut(
             if standard_orientation(place) == Symmetry::TRANSPOSITION {
                 square.swap_axes(0, 1);
             }
-            patch.iter_mut().zip(&square).for_each(|(to, from)| *to = *from as f32);
+            patch
+                .iter_mut()
+                .zip(&square)
+                .for_each(|(to, from)| *to = *from as f32);
         });
     patches
 }

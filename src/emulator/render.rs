@@ -98,9 +98,8 @@ impl Painter {
         frame: &Frame,
         tilt: &(dyn Fn(Point) -> [f64; 2] + Sync),
     ) -> Array2<f32> {
-        let points: [usize; 2] = std::array::from_fn(|axis| {
-            (frame.points[axis].max(1) - 1) * self.fine[axis] + 1
-        });
+        let points: [usize; 2] =
+            std::array::from_fn(|axis| (frame.points[axis].max(1) - 1) * self.fine[axis] + 1);
         let spacing = sites.edge / 2.0;
         // Columns may be off their places by less than a cell.
         let reach = |axis: usize| REACH + self.pixel[axis] * 2.0 + 2.0 * spacing;
@@ -178,7 +177,12 @@ impl Painter {
         let lean = sites.column(place).lean;
         let tilt = tilt(position);
         let local = std::array::from_fn(|axis| tilt[axis] - lean[axis] / RAD_PER_MRAD);
-        terms(stamp.order, &around, standard.vector(local), &mut work.terms);
+        terms(
+            stamp.order,
+            &around,
+            standard.vector(local),
+            &mut work.terms,
+        );
         let off: [f64; 2] = std::array::from_fn(|axis| nearest[axis] as f64 - pixels[axis]);
         let taps = off.map(|off| &self.taps[((off + 0.5) * FRACTIONS as f64).round() as usize]);
         work.compose(stamp);
@@ -222,13 +226,7 @@ struct Work {
 }
 
 impl Stamp {
-    fn new(
-        kernel: &Kernel,
-        depth: usize,
-        pixel: [f64; 2],
-        edge: f64,
-        transposed: bool,
-    ) -> Self {
+    fn new(kernel: &Kernel, depth: usize, pixel: [f64; 2], edge: f64, transposed: bool) -> Self {
         let half = pixel.map(|pixel| (REACH / pixel).floor() as usize + 1);
         let step = edge / PIXELS_PER_CELL as f64;
         let along = |axis: usize| interpolation(half[axis] + TAPS / 2, pixel[axis] / step);
@@ -238,7 +236,10 @@ impl Stamp {
                 let [y, x] = if transposed { [x, y] } else { [y, x] };
                 picture[y * SIDE + x]
             });
-            down.dot(&square).dot(&across.t()).into_iter().collect::<Vec<f32>>()
+            down.dot(&square)
+                .dot(&across.t())
+                .into_iter()
+                .collect::<Vec<f32>>()
         });
         Self {
             order: kernel.order,
@@ -315,7 +316,10 @@ impl Work {
     fn shift(&mut self, stamp: &Stamp, [across, down]: [&[f32; TAPS]; 2]) {
         let (cols, rows) = (stamp.width(0), stamp.width(1));
         let wide = cols + TAPS;
-        for (values, length) in [(&mut self.between, rows * wide), (&mut self.shifted, rows * cols)] {
+        for (values, length) in [
+            (&mut self.between, rows * wide),
+            (&mut self.shifted, rows * cols),
+        ] {
             values.clear();
             values.resize(length, 0.0);
         }
@@ -368,7 +372,9 @@ impl Work {
                 }
                 let down = squared(1, y) as f32;
                 let places = line as usize * wide + first..line as usize * wide + last;
-                let values = row[from..from + width].iter().zip(&across[from..from + width]);
+                let values = row[from..from + width]
+                    .iter()
+                    .zip(&across[from..from + width]);
                 let sums = strip.sums[places.clone()].iter_mut();
                 let targets = sums.zip(&mut strip.weights[places]);
                 for ((value, across), (sum, weights)) in values.zip(targets) {
@@ -397,7 +403,11 @@ fn kaiser<const N: usize>(fraction: f64, parameter: f64) -> [f32; N] {
     let raw: [f64; N] = std::array::from_fn(|t| {
         let x = t as f64 + 1.0 - half - fraction;
         let turn = std::f64::consts::PI * x;
-        let sinc = if x.abs() < 1e-12 { 1.0 } else { turn.sin() / turn };
+        let sinc = if x.abs() < 1e-12 {
+            1.0
+        } else {
+            turn.sin() / turn
+        };
         let inside = (1.0 - (x / half).powi(2)).max(0.0);
         sinc * bessel(parameter * inside.sqrt()) / bessel(parameter)
     });

@@ -52,7 +52,9 @@ impl Response {
             Error::unmeasurable(
                 "emulator, thickness",
                 format!("{cells} cells ({:.2} nm)", cells as f64 * self.edge / 10.0),
-                format!("{least:.2} to {most:.2} nm in whole cells, which the response file covers"),
+                format!(
+                    "{least:.2} to {most:.2} nm in whole cells, which the response file covers"
+                ),
             )
         })
     }

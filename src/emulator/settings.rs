@@ -72,18 +72,43 @@ impl TrainingSettings {
     /// # Errors
     /// The key, what it got and what is allowed.
     pub fn validate(&self, source: &Source) -> Result<()> {
-        let count = |key: &str, value: usize, allowed: std::ops::RangeInclusive<f64>, hint: &str| {
-            source.in_range(key, value as f64, allowed, "", hint)
-        };
-        count("blocks", self.blocks, 2.0..=1000.0, "22 gives what is certified")?;
+        let count =
+            |key: &str, value: usize, allowed: std::ops::RangeInclusive<f64>, hint: &str| {
+                source.in_range(key, value as f64, allowed, "", hint)
+            };
+        count(
+            "blocks",
+            self.blocks,
+            2.0..=1000.0,
+            "22 gives what is certified",
+        )?;
         count("validation_blocks", self.validation_blocks, 1.0..=100.0, "")?;
-        count("cells", self.cells, 4.0..=32.0, "an even number: R3c repeats every 2 cells")?;
+        count(
+            "cells",
+            self.cells,
+            4.0..=32.0,
+            "an even number: R3c repeats every 2 cells",
+        )?;
         if self.cells % 2 == 1 {
-            return Err(source.wrong("cells", self.cells, "an even number: R3c repeats every 2 cells"));
+            return Err(source.wrong(
+                "cells",
+                self.cells,
+                "an even number: R3c repeats every 2 cells",
+            ));
         }
         let least = self.least_depth_cells as f64;
-        count("least_depth_cells", self.least_depth_cells, 1.0..=1000.0, "cells, not nm")?;
-        count("depth_cells", self.depth_cells, least..=1000.0, "cells, not nm, at least least_depth_cells")?;
+        count(
+            "least_depth_cells",
+            self.least_depth_cells,
+            1.0..=1000.0,
+            "cells, not nm",
+        )?;
+        count(
+            "depth_cells",
+            self.depth_cells,
+            least..=1000.0,
+            "cells, not nm, at least least_depth_cells",
+        )?;
         count("modes", self.modes, 4.0..=200.0, "")?;
         for (key, value, most) in [
             ("tilt_mrad", self.tilt_mrad, 50.0),
@@ -97,6 +122,12 @@ impl TrainingSettings {
             source.in_range(key, value, 0.0..=most, "", "")?;
         }
         let key = "shortest_wave_angstrom";
-        source.in_range(key, self.shortest_wave_angstrom, 4.0..=100.0, "Å", "Å, not nm")
+        source.in_range(
+            key,
+            self.shortest_wave_angstrom,
+            4.0..=100.0,
+            "Å",
+            "Å, not nm",
+        )
     }
 }

@@ -148,7 +148,9 @@ impl Sites {
 
     fn cell(&self, place: [i64; 2]) -> [usize; 2] {
         std::array::from_fn(|axis| {
-            place[axis].div_euclid(2).rem_euclid(self.cells[axis] as i64) as usize
+            place[axis]
+                .div_euclid(2)
+                .rem_euclid(self.cells[axis] as i64) as usize
         })
     }
 
@@ -206,7 +208,9 @@ fn lean(path: &[[f64; 2]], edge: f64) -> [f64; 2] {
     }
     std::array::from_fn(|axis| {
         let products = path.iter().enumerate();
-        let sum: f64 = products.map(|(k, off)| (k as f64 - middle) * off[axis]).sum();
+        let sum: f64 = products
+            .map(|(k, off)| (k as f64 - middle) * off[axis])
+            .sum();
         let slope = sum / squares / edge;
         // Columns that stand upright do so but for rounding of their positions.
         if slope.abs() < 1e-9 { 0.0 } else { slope }
@@ -228,12 +232,7 @@ fn moments(depth: usize, doped: impl Fn(usize) -> bool) -> [f64; MOMENTS] {
     sums
 }
 
-fn check(
-    structure: &Structure,
-    [nx, ny, nz]: [usize; 3],
-    depth: usize,
-    edge: f64,
-) -> Result<()> {
+fn check(structure: &Structure, [nx, ny, nz]: [usize; 3], depth: usize, edge: f64) -> Result<()> {
     let recipe = [
         Sublattice::A,
         Sublattice::B,
@@ -244,13 +243,19 @@ fn check(
     let [x, y, _] = structure.cell;
     let square = (y / ny as f64 - edge).abs() < 1e-6 * edge && x > 0.0;
     let fits = structure.len() == ATOMS * nx * ny * nz
-        && structure.sublattices.chunks(ATOMS).all(|cell| cell == recipe);
+        && structure
+            .sublattices
+            .chunks(ATOMS)
+            .all(|cell| cell == recipe);
     if square && fits && (1..=nz).contains(&depth) {
         return Ok(());
     }
     Err(Error::unmeasurable(
         "response model",
-        format!("{} atoms for {nx} × {ny} × {nz} cells, seen down to {depth} cells", structure.len()),
+        format!(
+            "{} atoms for {nx} × {ny} × {nz} cells, seen down to {depth} cells",
+            structure.len()
+        ),
         "a block of cubic perovskite cells from [specimen], no film and no structure file",
     ))
 }

@@ -78,9 +78,27 @@ const DIAGONAL: [[i64; 2]; 4] = [[1, 1], [-1, 1], [-1, -1], [1, -1]];
 const SAME: [[i64; 2]; 4] = [[2, 0], [0, 2], [-2, 0], [0, -2]];
 const FAR_DIAGONAL: [[i64; 2]; 4] = [[2, 2], [-2, 2], [-2, -2], [2, -2]];
 /// Knight's moves: the far cations of an oxygen column.
-const KNIGHT: [[i64; 2]; 8] = [[2, 1], [1, 2], [-1, 2], [-2, 1], [-2, -1], [-1, -2], [1, -2], [2, -1]];
+const KNIGHT: [[i64; 2]; 8] = [
+    [2, 1],
+    [1, 2],
+    [-1, 2],
+    [-2, 1],
+    [-2, -1],
+    [-1, -2],
+    [1, -2],
+    [2, -1],
+];
 /// The far cations of the other kind.
-const LONG: [[i64; 2]; 8] = [[3, 1], [1, 3], [-1, 3], [-3, 1], [-3, -1], [-1, -3], [1, -3], [3, -1]];
+const LONG: [[i64; 2]; 8] = [
+    [3, 1],
+    [1, 3],
+    [-1, 3],
+    [-3, 1],
+    [-3, -1],
+    [-1, -3],
+    [1, -3],
+    [3, -1],
+];
 
 /// The numbers that describe the surroundings of a column.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -100,12 +118,7 @@ pub struct Surroundings {
 ///
 /// Oxygen columns stand in standard orientation with their A neighbours along x.
 #[must_use]
-pub fn surroundings(
-    sites: &Sites,
-    place: [i64; 2],
-    symmetry: Symmetry,
-    edge: f64,
-) -> Surroundings {
+pub fn surroundings(sites: &Sites, place: [i64; 2], symmetry: Symmetry, edge: f64) -> Surroundings {
     let view = View {
         sites,
         place,
@@ -172,8 +185,15 @@ impl View<'_> {
             linear.push(self.doping(off)[0]);
         }
         let rough = [apical[2], apical[3], apical[4]];
-        let collective =
-            [&cations[..], &oxygens, &along, &rough, &apical[..2], &self.doping([0, 0])[..2]].concat();
+        let collective = [
+            &cations[..],
+            &oxygens,
+            &along,
+            &rough,
+            &apical[..2],
+            &self.doping([0, 0])[..2],
+        ]
+        .concat();
         let mut third = products(&oxygens, &pairs(&along));
         third.extend(products(&[cations, oxygens].concat(), &pairs(&rough)));
         third.extend(cubes(cations));
@@ -201,7 +221,11 @@ impl View<'_> {
             [linear[first], linear[first + 1]],
             [linear[first + 2], linear[first + 3], linear[first + 4]],
         );
-        linear.extend(self.symmetry.vector(self.strand([0, 0], true).stagger).map(|x| x / LENGTH));
+        linear.extend(
+            self.symmetry
+                .vector(self.strand([0, 0], true).stagger)
+                .map(|x| x / LENGTH),
+        );
         let mut doping = 0.0;
         for off in DIAGONAL {
             linear.push(self.doping(off)[0]);
@@ -260,7 +284,9 @@ impl View<'_> {
 
     /// Moments of the doping of an A column.
     fn doping(&self, off: [i64; 2]) -> [f64; MOMENTS] {
-        self.sites.doping(self.at(off)).map(|moment| moment / FRACTION)
+        self.sites
+            .doping(self.at(off))
+            .map(|moment| moment / FRACTION)
     }
 
     /// Displacements of neighbours from where the column expects them.
@@ -312,7 +338,9 @@ fn pairs(values: &[f64]) -> Vec<f64> {
 
 /// All products of one number of each.
 fn products(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().flat_map(|x| b.iter().map(move |y| x * y)).collect()
+    a.iter()
+        .flat_map(|x| b.iter().map(move |y| x * y))
+        .collect()
 }
 
 /// Products of three components.

@@ -150,7 +150,10 @@ impl Microscope {
     /// Pixels `(rows, cols)` of the wave on a block of `cells` `[x, y]`.
     #[must_use]
     pub fn pixels(&self, cells: [usize; 2]) -> (usize, usize) {
-        (self.pixels_per_cell * cells[1], self.pixels_per_cell * cells[0])
+        (
+            self.pixels_per_cell * cells[1],
+            self.pixels_per_cell * cells[0],
+        )
     }
 
     /// The exact engine on a block of `cells` `[x, y]`, read behind each depth [cells], at zero tilt.

@@ -116,11 +116,18 @@ impl<'a> Candidate<'a> {
     ) -> Result<Self> {
         let mut specimen = texture.specimen.clone();
         let learnt = |depth: &&usize| response.depths.contains(depth);
-        let depths: Vec<usize> =
-            examination.depths_cells.iter().filter(learnt).copied().collect();
+        let depths: Vec<usize> = examination
+            .depths_cells
+            .iter()
+            .filter(learnt)
+            .copied()
+            .collect();
         let Some(&deepest) = depths.last() else {
             let got = format!("depths of {:?} cells", response.depths);
-            let allowed = format!("some of {:?}, at which responses are compared", examination.depths_cells);
+            let allowed = format!(
+                "some of {:?}, at which responses are compared",
+                examination.depths_cells
+            );
             return Err(Error::unmeasurable("certifying a response", got, allowed));
         };
         specimen.cells[2] = deepest.next_multiple_of(2);
@@ -169,7 +176,9 @@ impl<'a> Candidate<'a> {
                     })
                 };
                 let mut microscope = self.response.microscope.clone();
-                microscope.detectors.retain(|name, _| *name == self.response.detector);
+                microscope
+                    .detectors
+                    .retain(|name, _| *name == self.response.detector);
                 let [nx, ny, _] = self.cells;
                 let engine = microscope.engine(&self.structure, [nx, ny], &self.depths)?;
                 let positions: Vec<Point> = (0..rows * cols).map(place).collect();
@@ -196,7 +205,8 @@ impl<'a> Candidate<'a> {
             let [rms, worst] = difference(&exact, &drawn);
             let blurred = [self.blurred(exact)?, self.blurred(drawn)?];
             let [blurred_rms, blurred_worst] = difference(&blurred[0].data, &blurred[1].data);
-            let (displacement_pm, cells) = self.displacements(&blurred, tilt_mrad, depth, sites.edge);
+            let (displacement_pm, cells) =
+                self.displacements(&blurred, tilt_mrad, depth, sites.edge);
             comparisons.push(Comparison {
                 texture: self.name.to_owned(),
                 tilt_mrad,

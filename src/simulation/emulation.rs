@@ -51,9 +51,21 @@ impl EmulatorSettings {
     /// # Errors
     /// The key, what it got and what is allowed.
     pub fn validate(&self, source: &Source) -> Result<()> {
-        source.in_range("lattice_angstrom", self.lattice_angstrom, 3.0..=6.0, "Å", "a perovskite cell")?;
+        source.in_range(
+            "lattice_angstrom",
+            self.lattice_angstrom,
+            3.0..=6.0,
+            "Å",
+            "a perovskite cell",
+        )?;
         let pixels = self.pixels_per_cell as f64;
-        source.in_range("pixels_per_cell", pixels, 16.0..=256.0, "", "48 for 30 mrad and 200 kV")?;
+        source.in_range(
+            "pixels_per_cell",
+            pixels,
+            16.0..=256.0,
+            "",
+            "48 for 30 mrad and 200 kV",
+        )?;
         self.training.validate(&source.under("training"))
     }
 }
@@ -71,11 +83,19 @@ pub(super) fn microscope(settings: &SimulationSettings) -> std::result::Result<M
         return Err("a film on its substrate: it knows one material at a time".to_owned());
     }
     let Some(thermal) = &settings.thermal_diffuse else {
-        return Err("no [thermal_diffuse]: what it learnt from has that model of thermal motion".to_owned());
+        return Err(
+            "no [thermal_diffuse]: what it learnt from has that model of thermal motion".to_owned(),
+        );
     };
     let annular = |detector: &Detector| matches!(detector, Detector::Annular(_));
-    if let Some((name, _)) = settings.detectors.iter().find(|(_, detector)| !annular(detector)) {
-        return Err(format!("the detector {name}: it draws images of annular detectors"));
+    if let Some((name, _)) = settings
+        .detectors
+        .iter()
+        .find(|(_, detector)| !annular(detector))
+    {
+        return Err(format!(
+            "the detector {name}: it draws images of annular detectors"
+        ));
     }
     let mut thermal = thermal.clone();
     // Sm moves like the Bi that it replaces, unless said otherwise; a response knows both.
@@ -117,7 +137,10 @@ fn depths(plan: &Plan) -> Result<Vec<usize>> {
 }
 
 fn cells(plan: &Plan) -> [usize; 3] {
-    plan.settings.specimen.as_ref().map_or([1; 3], |specimen| specimen.cells)
+    plan.settings
+        .specimen
+        .as_ref()
+        .map_or([1; 3], |specimen| specimen.cells)
 }
 
 /// A plan made ready to be drawn.
@@ -198,22 +221,45 @@ fn check(plan: &Plan, sites: &Sites, response: &Response) -> Result<()> {
         ))
     };
     let strain = (sites.edge / response.edge - 1.0).abs();
-    beyond("strain of the cell", 100.0 * strain, 100.0 * range.strain, "%")?;
+    beyond(
+        "strain of the cell",
+        100.0 * strain,
+        100.0 * range.strain,
+        "%",
+    )?;
     let step = plan.raster.step[0].min(plan.raster.step[1]);
     if step < range.step_angstrom {
         return Err(Error::unmeasurable(
             "emulator, scan step",
             format!("{step} Å"),
-            format!("{} Å or more, for which the response file is certified", range.step_angstrom),
+            format!(
+                "{} Å or more, for which the response file is certified",
+                range.step_angstrom
+            ),
         ));
     }
     let extremes = Extremes::of(plan, sites);
     beyond("local tilt", extremes.tilt, range.tilt_mrad, "mrad")?;
-    beyond("displacement |D|", extremes.displacement, range.displacement_pm, "pm")?;
+    beyond(
+        "displacement |D|",
+        extremes.displacement,
+        range.displacement_pm,
+        "pm",
+    )?;
     let what = "difference of the displacements of neighbours";
     beyond(what, extremes.gradient, range.gradient_pm, "pm")?;
-    beyond("deviation of a column from a straight line", extremes.bend, range.bend_pm, "pm")?;
-    beyond("Sm in a column", extremes.samarium, range.samarium_fraction, "")
+    beyond(
+        "deviation of a column from a straight line",
+        extremes.bend,
+        range.bend_pm,
+        "pm",
+    )?;
+    beyond(
+        "Sm in a column",
+        extremes.samarium,
+        range.samarium_fraction,
+        "",
+    )
 }
 
 /// The largest of everything that a response has a range for.
@@ -240,7 +286,8 @@ impl Extremes {
                 };
                 for tilt in 0..plan.settings.tilts_mrad.len() {
                     let here = local_tilt(plan, tilt, sites.ideal([x, y]));
-                    let local = std::array::from_fn(|axis| here[axis] - own.lean[axis] / RAD_PER_MRAD);
+                    let local =
+                        std::array::from_fn(|axis| here[axis] - own.lean[axis] / RAD_PER_MRAD);
                     most.tilt = most.tilt.max(length(local));
                 }
                 if kind == Kind::A {
@@ -253,7 +300,8 @@ impl Extremes {
                 }
                 if kind == Kind::B {
                     let corners = [[1, 1], [-1, 1], [1, -1], [-1, -1]].map(apart);
-                    let mean = [0, 1].map(|axis| corners.iter().map(|c| c[axis]).sum::<f64>() / 4.0);
+                    let mean =
+                        [0, 1].map(|axis| corners.iter().map(|c| c[axis]).sum::<f64>() / 4.0);
                     most.displacement = most.displacement.max(length(mean));
                 }
             }

@@ -36,14 +36,23 @@ pub struct Curriculum {
 }
 
 impl Curriculum {
-    /// What identifies the numbers that come out.
+    /// What identifies the blocks: not how many there are, nor what is made of them, so that more can be added to those that are
+    /// there.
     #[must_use]
     pub fn key(&self) -> String {
+        let numerics = TrainingSettings::default();
+        let blocks = TrainingSettings {
+            blocks: numerics.blocks,
+            validation_blocks: numerics.validation_blocks,
+            modes: numerics.modes,
+            ridge: numerics.ridge,
+            ..self.training.clone()
+        };
         format!(
             "{}\n{}\n{}\n{}\n{}",
             crate::provenance::VERSION,
             toml::to_string(&self.microscope).unwrap_or_default(),
-            toml::to_string(&self.training).unwrap_or_default(),
+            toml::to_string(&blocks).unwrap_or_default(),
             self.edge,
             self.seed
         )
@@ -74,7 +83,10 @@ impl Curriculum {
                     Some(images) => images,
                     None => self.images(index)?,
                 };
-                parts.write(BLOCK_PARTS + index, &self.samples(index, &images, &schools)?)?;
+                parts.write(
+                    BLOCK_PARTS + index,
+                    &self.samples(index, &images, &schools)?,
+                )?;
             }
             bar.inc(1);
         }
@@ -154,12 +166,7 @@ impl Curriculum {
     }
 
     /// Coefficients of all detectors and kinds `(depth, column, mode)`, then the contrast of each depth, detector by detector.
-    fn samples(
-        &self,
-        index: usize,
-        images: &Array4<f64>,
-        schools: &[School],
-    ) -> Result<Vec<f32>> {
+    fn samples(&self, index: usize, images: &Array4<f64>, schools: &[School]) -> Result<Vec<f32>> {
         let sites = self.block(index)?.sites_at(&self.training.depths())?;
         let mut numbers = Vec::new();
         for (images, school) in images.outer_iter().zip(schools) {
@@ -188,7 +195,9 @@ impl Curriculum {
         let length = numbers.len() / self.microscope.detectors.len();
         let own = numbers.get(detector * length..(detector + 1) * length);
         let own = own.ok_or_else(lost)?;
-        let (own, contrast) = own.split_at_checked(length - depths.len()).ok_or_else(lost)?;
+        let (own, contrast) = own
+            .split_at_checked(length - depths.len())
+            .ok_or_else(lost)?;
         let columns = Kind::ALL.map(|kind| places(kind, self.training.cells).len());
         // Every kind has as many modes as the others.
         let modes = own.len() / depths.len() / columns.iter().sum::<usize>();
@@ -225,7 +234,8 @@ impl Curriculum {
             let errors = school.errors_by_order(seen, unseen, kind, &depths)?;
             let best = (0..errors.len()).min_by(|&i, &j| errors[i].total_cmp(&errors[j]));
             let order = Order::LADDER[best.unwrap_or(0)];
-            let percents: Vec<String> = errors.iter().map(|e| format!("{:.3}", 100.0 * e)).collect();
+            let percents: Vec<String> =
+                errors.iter().map(|e| format!("{:.3}", 100.0 * e)).collect();
             reporter.detail(format!(
                 "{detector}, {kind:?} columns: rms errors by order {} % of the contrast",
                 percents.join(", ")
@@ -250,7 +260,11 @@ impl Curriculum {
 fn three<T>(all: Vec<T>) -> Result<[T; 3]> {
     let count = all.len();
     all.try_into().map_err(|_| {
-        Error::unmeasurable("learning a response", format!("{count} kinds of columns"), "three")
+        Error::unmeasurable(
+            "learning a response",
+            format!("{count} kinds of columns"),
+            "three",
+        )
     })
 }
 

@@ -88,7 +88,11 @@ struct Asked {
 
 fn asked(settings: &SimulationSettings, source: &Source) -> Result<Asked> {
     let microscope = microscope(settings).map_err(|what| {
-        source.wrong("multislice.method", format!("`emulator` with {what}"), "another method")
+        source.wrong(
+            "multislice.method",
+            format!("`emulator` with {what}"),
+            "another method",
+        )
     })?;
     let given = settings.emulator.clone().unwrap_or_default();
     Ok(Asked {
@@ -118,7 +122,9 @@ impl Asked {
         let key = self.key(detector);
         if let Some(path) = &self.named {
             let response = read_response(path)?;
-            return self.fits(&response, detector, path).map(|()| Some(response));
+            return self
+                .fits(&response, detector, path)
+                .map(|()| Some(response));
         }
         for (name, bytes) in SHIPPED {
             if bytes.is_empty() {
@@ -149,7 +155,9 @@ impl Asked {
         let ours = only(&self.microscope, detector, self.curriculum.edge);
         let other = only(&response.microscope, &response.detector, response.edge);
         let differs = |a: &str, b: &str| {
-            let lines = a.lines().filter(|line| !line.is_empty() && !b.lines().any(|l| l == *line));
+            let lines = a
+                .lines()
+                .filter(|line| !line.is_empty() && !b.lines().any(|l| l == *line));
             lines.map(str::to_owned).collect::<Vec<_>>().join(", ")
         };
         Err(Error::data(
@@ -162,11 +170,13 @@ impl Asked {
 
     /// Where a response is kept.
     fn kept(&self, detector: &str) -> Result<PathBuf> {
-        let folder = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from).or_else(|| {
-            let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-            let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-            Some(cache.or_else(home)?.join("ferrostem").join("responses"))
-        });
+        let folder = std::env::var_os(FOLDER_VARIABLE)
+            .map(PathBuf::from)
+            .or_else(|| {
+                let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+                let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
+                Some(cache.or_else(home)?.join("ferrostem").join("responses"))
+            });
         let Some(folder) = folder else {
             return Err(Error::unmeasurable(
                 "emulator",
@@ -185,7 +195,10 @@ impl Asked {
         reporter: &Reporter,
     ) -> Result<Response> {
         let mut curriculum = self.curriculum.clone();
-        curriculum.microscope.detectors.retain(|name, _| name == detector);
+        curriculum
+            .microscope
+            .detectors
+            .retain(|name, _| name == detector);
         reporter.say(format!(
             "no response for this material and microscope yet: learning it from the exact engine, once; it is kept in {}",
             path.display()
@@ -199,7 +212,11 @@ impl Asked {
         let claim = Claim::new(&partial, &curriculum.key(), Company::None, force)?;
         let mut learnt = curriculum.learn(&partial, reporter)?;
         let Some(mut response) = learnt.pop() else {
-            return Err(Error::unmeasurable("learning a response", "no detector", "one"));
+            return Err(Error::unmeasurable(
+                "learning a response",
+                "no detector",
+                "one",
+            ));
         };
         response.certificate = certify(&response, &partial, reporter)?;
         let [rms, worst, displacement] = response.certificate.worst();

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use ferrostem::crystal::Structure;
-use ferrostem::emulator::{
-    Block, Frame, Microscope, Painter, Response, Sites, TrainingSettings,
-};
+use ferrostem::emulator::{Block, Frame, Microscope, Painter, Response, Sites, TrainingSettings};
+use ferrostem::multislice::Method;
 use ferrostem::progress::Reporter;
+use ferrostem::provenance::Provenance;
 use ferrostem::settings::Source;
-use ferrostem::simulation::Curriculum;
+use ferrostem::simulation::{Curriculum, Plan, SimulationSettings, simulate};
+use ferrostem::storage::responses::write_response;
 use ndarray::Array2;
 
 const EDGE: f64 = 3.9643;
@@ -38,7 +39,9 @@ outer_mrad = 200.0
 "#;
 
 fn curriculum() -> Curriculum {
-    let microscope: Microscope = Source::from_text("microscope.toml", MICROSCOPE).parse().unwrap();
+    let microscope: Microscope = Source::from_text("microscope.toml", MICROSCOPE)
+        .parse()
+        .unwrap();
     Curriculum {
         microscope,
         training: TrainingSettings {
@@ -60,7 +63,9 @@ fn lesson() -> &'static (tempfile::TempDir, Response) {
     static LESSON: OnceLock<(tempfile::TempDir, Response)> = OnceLock::new();
     LESSON.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let mut learnt = curriculum().learn(folder.path(), &Reporter::quiet()).unwrap();
+        let mut learnt = curriculum()
+            .learn(folder.path(), &Reporter::quiet())
+            .unwrap();
         (folder, learnt.pop().unwrap())
     })
 }
@@ -102,9 +107,14 @@ fn unseen_blocks_are_drawn_as_the_exact_engine_images_them() {
     for index in [1, 2] {
         let block = unseen(index);
         let points = 20 * CELLS;
-        let images = block.images(&curriculum().microscope, &[DEPTH], points).unwrap();
+        let images = block
+            .images(&curriculum().microscope, &[DEPTH], points)
+            .unwrap();
         let exact = images.index_axis(ndarray::Axis(0), 0).to_owned();
-        let exact = exact.mapv(|x| x as f32).into_shape_with_order((points, points)).unwrap();
+        let exact = exact
+            .mapv(|x| x as f32)
+            .into_shape_with_order((points, points))
+            .unwrap();
         let drawn = paint(&block.structure, block.tilt_mrad, &frame(points));
         let error = rms(&exact, &drawn) / contrast(&exact);
         assert!(error < 0.02, "{error}");
@@ -181,7 +191,11 @@ fn a_crystal_moved_as_a_whole_has_its_image_moved() {
     assert!(error < 1e-5, "{error}");
     // On pixels that stay where they are, patches are shifted by filters.
     let fine = |start: [f64; 2]| Frame { start, ..still };
-    let filtered = paint(&moved, block.tilt_mrad, &fine([shift[0] - 0.05, shift[1] + 0.08]));
+    let filtered = paint(
+        &moved,
+        block.tilt_mrad,
+        &fine([shift[0] - 0.05, shift[1] + 0.08]),
+    );
     let direct = paint(&block.structure, block.tilt_mrad, &fine([-0.05, 0.08]));
     let error = rms(&filtered, &direct) / contrast(&image);
     assert!(error < 1e-5, "{error}");
@@ -202,7 +216,10 @@ fn finer_pixels_show_the_same_image() {
 fn threads_do_not_matter() {
     let block = unseen(6);
     let draw = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
         pool.install(|| paint(&block.structure, block.tilt_mrad, &frame(20 * CELLS)))
     };
     assert_eq!(draw(1), draw(4));
@@ -223,7 +240,10 @@ fn a_killed_run_goes_on_to_the_same_response() {
     copy(folder.path(), here.path());
     std::fs::remove_file(here.path().join("part-001007")).unwrap();
     std::fs::write(here.path().join("part-001008"), b"half").unwrap();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(2)
+        .build()
+        .unwrap();
     let again = pool.install(|| curriculum().learn(here.path(), &Reporter::quiet()).unwrap());
     assert_eq!(&again[0], whole);
 }
@@ -233,4 +253,178 @@ fn thicknesses_that_were_not_learnt_are_refused_with_the_range() {
     let error = lesson().1.depth(40).unwrap_err().to_string();
     assert!(error.contains("40 cells (15.86 nm)"), "{error}");
     assert!(error.contains("1.98 to 2.38 nm"), "{error}");
+}
+
+/// A simulation that the small response can draw.
+const SIMULATION: &str = r#"
+seed = 1
+tilts_mrad = [[0.0, 0.0], [5.0, -3.0]]
+[specimen]
+cells = [4, 4, 6]
+lattice_angstrom = 3.9643
+[specimen.r3c]
+amplitude = 1.0
+[specimen.r3c.texture.uniform]
+direction = [1.0, 1.0, 1.0]
+[thermal_diffuse]
+rms_angstrom = { Bi = 0.0735, Fe = 0.0686, O = 0.0900 }
+count_elastic = false
+[grid]
+pixels = [96, 96]
+[multislice]
+method = "emulator"
+scattering_factors = "lobato"
+slice_thickness_angstrom = 1.98215
+precision = "f32"
+exit_thicknesses_nm = [2.37858]
+[emulator]
+response = "response.h5"
+pixels_per_cell = 24
+[probe]
+energy_kev = 200.0
+semiangle_mrad = 30.0
+aperture = "soft"
+[scan]
+start_angstrom = [0.0, 0.0]
+points = [60, 48]
+[detectors.haadf]
+inner_mrad = 80.0
+outer_mrad = 200.0
+"#;
+
+/// The small response as a file, with a settings file beside it in which `changes` are made.
+fn bench(changes: &[(&str, &str)]) -> (tempfile::TempDir, Source) {
+    let folder = tempfile::tempdir().unwrap();
+    let provenance = Provenance::start("response", String::new(), Some(3)).finished();
+    let path = folder.path().join("response.h5");
+    write_response(&path, &lesson().1, &provenance, false).unwrap();
+    let mut text = SIMULATION.to_owned();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let file = folder.path().join("sim.toml");
+    std::fs::write(&file, text).unwrap();
+    let source = Source::read(&file).unwrap();
+    (folder, source)
+}
+
+fn run(changes: &[(&str, &str)]) -> ferrostem::Result<tempfile::TempDir> {
+    let (folder, source) = bench(changes);
+    let settings: SimulationSettings = source.parse()?;
+    let output = folder.path().join("image.hspy");
+    simulate(&settings, &source, &output, false, None, &Reporter::quiet())?;
+    Ok(folder)
+}
+
+/// The same settings by the exact engine: the drawn image is near, and all else in the file is the same.
+#[test]
+fn a_simulation_is_drawn_into_the_same_file() {
+    let drawn = run(&[]).unwrap();
+    let exact = run(&[("\"emulator\"", "\"multislice\"")]).unwrap();
+    let read = |folder: &tempfile::TempDir| {
+        let path = folder.path().join("image.hspy");
+        ferrostem::storage::micrograph::open(&path, None).unwrap()
+    };
+    let (drawn, exact) = (read(&drawn), read(&exact));
+    assert_eq!(drawn.truth, exact.truth);
+    assert_eq!(drawn.frames, 2);
+    for frame in 0..2 {
+        let [a, b] = [&drawn, &exact].map(|file| file.image(frame, None).unwrap());
+        assert_eq!((a.data.dim(), a.sampling), (b.data.dim(), b.sampling));
+        assert!(rms(&a.data, &b.data) < 0.02 * contrast(&b.data));
+    }
+}
+
+#[test]
+fn what_the_response_is_not_for_is_refused_by_name() {
+    let refused = |changes: &[(&str, &str)]| run(changes).map(|_| ()).unwrap_err().to_string();
+    for (changes, expected) in [
+        (
+            &[("semiangle_mrad = 30.0", "semiangle_mrad = 25.0")][..],
+            "semiangle_mrad = 30.0",
+        ),
+        (&[("Fe = 0.0686", "Fe = 0.0700")], "Fe = 0.07"),
+        (
+            &[("outer_mrad = 200.0", "outer_mrad = 150.0")],
+            "outer_mrad = 150",
+        ),
+        (&[("[5.0, -3.0]", "[9.0, 8.0]")], "local tilt: got 12.04"),
+        (
+            &[("[2.37858]", "[1.58572]")],
+            "thickness: got 4 cells (1.59 nm)",
+        ),
+        (&[("[2.37858]", "[2.18]")], "5.5"),
+        (
+            &[("points = [60, 48]", "step_angstrom = 0.01")],
+            "scan step: got 0.01 Å",
+        ),
+        (
+            &[(
+                "[specimen.r3c]\namplitude = 1.0",
+                "[specimen.r3c]\namplitude = 2.0",
+            )],
+            "displacement |D|: got 66",
+        ),
+        (
+            &[(
+                "lattice_angstrom = 3.9643\n[specimen",
+                "lattice_angstrom = 3.92\n[specimen",
+            )],
+            "strain",
+        ),
+        (
+            &[(
+                "inner_mrad = 80.0\nouter_mrad = 200.0",
+                "inner_mrad = 80.0\nouter_mrad = 200.0\nsegments = 4",
+            )],
+            "annular",
+        ),
+        (
+            &[(
+                "[thermal_diffuse]\nrms_angstrom = { Bi = 0.0735, Fe = 0.0686, O = 0.0900 }\ncount_elastic = false\n",
+                "",
+            )],
+            "thermal_diffuse",
+        ),
+        (
+            &[("response = \"response.h5\"", "response = \"nowhere.h5\"")],
+            "nowhere.h5",
+        ),
+        (
+            &[("response = \"response.h5\"", "response = \"sim.toml\"")],
+            "sim.toml",
+        ),
+        (
+            &[("pixels_per_cell = 24", "pixels_per_cell = 3")],
+            "emulator.pixels_per_cell",
+        ),
+    ] {
+        let message = refused(changes);
+        assert!(message.contains(expected), "{changes:?}: {message}");
+    }
+}
+
+/// `auto` draws where it may, and takes an exact engine where it may not, saying why.
+#[test]
+fn auto_falls_back_to_an_exact_engine_outside_the_range() {
+    let resolved = |changes: &[(&str, &str)]| {
+        let changes = [&[("method = \"emulator\"", "method = \"auto\"")], changes].concat();
+        let (_folder, source) = bench(&changes);
+        let settings: SimulationSettings = source.parse().unwrap();
+        let plan = Plan::new(&settings, &source).unwrap();
+        (plan.settings.multislice.method, plan.reason.unwrap())
+    };
+    assert_eq!(resolved(&[]).0, Method::Emulator);
+    let (method, reason) = resolved(&[("[5.0, -3.0]", "[12.0, 0.0]")]);
+    assert_ne!(method, Method::Emulator);
+    assert!(
+        reason.contains("not drawn: emulator, local tilt"),
+        "{reason}"
+    );
+    let (method, _) = resolved(&[(
+        "[emulator]\nresponse = \"response.h5\"\npixels_per_cell = 24\n",
+        "",
+    )]);
+    assert_ne!(method, Method::Emulator, "only where it is asked for");
 }
