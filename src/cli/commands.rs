@@ -61,7 +61,7 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
         } => {
             let source = variation.read(&file)?;
             let settings: SimulationSettings = source.parse()?;
-            simulation::make_response(&settings, &source, &output, force, reporter)?;
+            experiment::make_response(&settings, &source, &output, force, reporter)?;
         }
         Command::Train {
             file,

@@ -66,32 +66,54 @@ impl Examination {
     }
 }
 
-/// Examines a response. Images of the exact engine that `folder` holds are taken over.
+/// An exact image and the drawn one, as ideal images.
+#[derive(Debug, Clone)]
+pub struct Plate {
+    /// What is compared.
+    pub comparison: Comparison,
+    /// By the exact engine.
+    pub exact: Image,
+    /// By the emulator.
+    pub drawn: Image,
+}
+
+/// Examines a response, and keeps a plate of each texture, in the middle of tilts and depths. Images of the exact engine that `folder`
+/// holds are taken over.
 ///
 /// # Errors
 /// As the engines' constructors; a folder that cannot be written.
-pub fn certify(response: &Response, folder: &Path, reporter: &Reporter) -> Result<Certificate> {
+pub fn certify(
+    response: &Response,
+    folder: &Path,
+    reporter: &Reporter,
+) -> Result<(Certificate, Vec<Plate>)> {
     let examination = Examination::shipped()?;
-    let mut comparisons = Vec::new();
+    let (mut comparisons, mut shown) = (Vec::new(), Vec::new());
     let count = examination.textures.len() * examination.tilts_mrad.len();
     let bar = reporter.bar("comparisons", count as u64);
     for (number, (name, texture)) in examination.textures.iter().enumerate() {
         let candidate = Candidate::new(&examination, name, texture, response)?;
         for (tilt, &tilt_mrad) in examination.tilts_mrad.iter().enumerate() {
             let part = 100 * (number + 1) + tilt;
-            comparisons.extend(candidate.compare(tilt_mrad, folder, part)?);
+            let plates = candidate.compare(tilt_mrad, folder, part)?;
+            comparisons.extend(plates.iter().map(|plate| plate.comparison.clone()));
+            if tilt == examination.tilts_mrad.len() / 2 {
+                let middle = plates.len() / 3;
+                shown.extend(plates.into_iter().nth(middle));
+            }
             bar.inc(1);
         }
     }
     bar.finish_and_clear();
-    Ok(Certificate {
+    let certificate = Certificate {
         comparisons,
         source_fwhm_angstrom: examination.source_fwhm_angstrom,
         range: Range {
             tilt_mrad: Range::default().tilt_mrad.min(response.training.tilt_mrad),
             ..Range::default()
         },
-    })
+    };
+    Ok((certificate, shown))
 }
 
 /// A texture to be compared.
@@ -195,45 +217,52 @@ impl<'a> Candidate<'a> {
         numbers.chunks(rows * cols).map(image).collect()
     }
 
-    fn compare(&self, tilt_mrad: [f64; 2], folder: &Path, part: usize) -> Result<Vec<Comparison>> {
+    fn compare(&self, tilt_mrad: [f64; 2], folder: &Path, part: usize) -> Result<Vec<Plate>> {
         let exact = self.exact(tilt_mrad, folder, part)?;
-        let mut comparisons = Vec::new();
-        for (exact, &depth) in exact.into_iter().zip(&self.depths) {
-            let sites = Sites::new(&self.structure, self.cells, depth)?;
-            let painter = Painter::new(self.response, depth, self.frame.step)?;
-            let drawn = painter.paint(&sites, &self.frame, &|_| tilt_mrad);
-            let [rms, worst] = difference(&exact, &drawn);
-            let blurred = [self.blurred(exact)?, self.blurred(drawn)?];
-            let [blurred_rms, blurred_worst] = difference(&blurred[0].data, &blurred[1].data);
-            let (displacement_pm, cells) =
-                self.displacements(&blurred, tilt_mrad, depth, sites.edge);
-            comparisons.push(Comparison {
-                texture: self.name.to_owned(),
-                tilt_mrad,
-                thickness_nm: depth as f64 * sites.edge / ANGSTROM_PER_NM,
-                rms_percent: rms,
-                worst_percent: worst,
-                blurred_rms_percent: blurred_rms,
-                blurred_worst_percent: blurred_worst,
-                displacement_pm,
-                cells,
-            });
-        }
-        Ok(comparisons)
+        let pairs = exact.into_iter().zip(&self.depths);
+        pairs
+            .map(|(exact, &depth)| self.compare_at(tilt_mrad, depth, exact))
+            .collect()
     }
 
-    fn blurred(&self, data: Array2<f32>) -> Result<Image> {
+    fn compare_at(&self, tilt_mrad: [f64; 2], depth: usize, exact: Array2<f32>) -> Result<Plate> {
+        let sites = Sites::new(&self.structure, self.cells, depth)?;
+        let painter = Painter::new(self.response, depth, self.frame.step)?;
+        let drawn = painter.paint(&sites, &self.frame, &|_| tilt_mrad);
+        let [rms, worst] = difference(&exact, &drawn);
+        let [exact, drawn] = [exact, drawn].map(|data| Image {
+            data,
+            sampling: [self.frame.step[1], self.frame.step[0]],
+        });
+        let blurred = [self.blurred(&exact)?, self.blurred(&drawn)?];
+        let [blurred_rms, blurred_worst] = difference(&blurred[0].data, &blurred[1].data);
+        let (displacement_pm, cells) = self.displacements(&blurred, tilt_mrad, depth, sites.edge);
+        let comparison = Comparison {
+            texture: self.name.to_owned(),
+            tilt_mrad,
+            thickness_nm: depth as f64 * sites.edge / ANGSTROM_PER_NM,
+            rms_percent: rms,
+            worst_percent: worst,
+            blurred_rms_percent: blurred_rms,
+            blurred_worst_percent: blurred_worst,
+            displacement_pm,
+            cells,
+        };
+        Ok(Plate {
+            comparison,
+            exact,
+            drawn,
+        })
+    }
+
+    fn blurred(&self, image: &Image) -> Result<Image> {
         let acquisition = Acquisition {
             source_fwhm_angstrom: self.source_fwhm,
             dose_per_angstrom2: None,
             row_jitter_pm: 0.0,
             drift_angstrom: [0.0; 2],
         };
-        let image = Image {
-            data,
-            sampling: [self.frame.step[1], self.frame.step[0]],
-        };
-        acquisition.acquire(&image, Border::Mirror, 0, 0)
+        acquisition.acquire(image, Border::Mirror, 0, 0)
     }
 
     /// Root mean square difference of D of all cells whose columns are fitted in both images, per axis [pm], and their number.

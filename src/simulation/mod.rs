@@ -23,7 +23,7 @@ mod units;
 mod warnings;
 
 pub use assembly::acquire;
-pub use certification::{Examination, Texture, certify};
+pub use certification::{Examination, Plate, Texture, certify};
 pub use emulation::EmulatorSettings;
 pub use learning::Curriculum;
 pub use plan::Plan;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::certification::certify;
+use super::certification::{Plate, certify};
 use super::emulation::microscope;
 use super::learning::Curriculum;
 use super::settings::SimulationSettings;
@@ -49,13 +49,13 @@ pub fn responses(
     for name in asked.names() {
         found.push(match asked.find(name)? {
             Some(response) => response,
-            None => asked.make(name, &asked.kept(name)?, false, reporter)?,
+            None => asked.make(name, &asked.kept(name)?, false, reporter)?.0,
         });
     }
     Ok(found)
 }
 
-/// Learns, certifies and writes the response for the only detector of `settings`.
+/// Learns, certifies and writes the response for the only detector of `settings`; gives it with plates of its examination.
 ///
 /// # Errors
 /// As [`responses`]; several detectors; a finished `output` without `force`.
@@ -65,7 +65,7 @@ pub fn make_response(
     output: &Path,
     force: bool,
     reporter: &Reporter,
-) -> Result<()> {
+) -> Result<(Response, Vec<Plate>)> {
     settings.validate(source)?;
     let asked = asked(settings, source)?;
     let mut names = asked.names();
@@ -75,7 +75,7 @@ pub fn make_response(
     };
     crate::storage::output::refuse_file(output, force)?;
     crate::storage::output::refuse_inputs(output, &[source.path()])?;
-    asked.make(name, output, force, reporter).map(|_| ())
+    asked.make(name, output, force, reporter)
 }
 
 /// What a simulation asks for.
@@ -193,7 +193,7 @@ impl Asked {
         path: &Path,
         force: bool,
         reporter: &Reporter,
-    ) -> Result<Response> {
+    ) -> Result<(Response, Vec<Plate>)> {
         let mut curriculum = self.curriculum.clone();
         curriculum
             .microscope
@@ -218,7 +218,8 @@ impl Asked {
                 "one",
             ));
         };
-        response.certificate = certify(&response, &partial, reporter)?;
+        let (certificate, plates) = certify(&response, &partial, reporter)?;
+        response.certificate = certificate;
         let [rms, worst, displacement] = response.certificate.worst();
         reporter.say(format!(
             "certified: images within {rms:.2} % rms and {worst:.2} % at the worst pixel, D within {displacement:.2} pm rms"
@@ -227,6 +228,6 @@ impl Asked {
         drop(claim);
         std::fs::remove_dir_all(&partial).ok();
         // What is used now is what is read later.
-        read_response(path)
+        Ok((read_response(path)?, plates))
     }
 }
