@@ -1,7 +1,7 @@
 //! Responses of the emulator: one HDF5 file each, small, and refused unless every number of it is as it was written.
 //!
 //! A file is found by its [key](response_key), a hash of what the response is for, and kept honest by its digest, a hash of all that
-//! is in it but the provenance.
+//! is in it but the provenance. A [seal](super::seal) keeps damaged files from the library that reads them.
 //!
 //! Pictures and coefficients are [rounded](super::rounding) to as much as an image shows. With n pictures, each with an error of q/√12 in its coefficient
 //! (a step q) and a root mean square of w, the image of a column is off by T w q √(n/12), where T² is the sum of the squares of all terms: 3
@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use super::hdf::{self, MAGIC, Node, Sink};
 use super::records;
 use super::rounding::Rounded;
+use super::seal;
 use crate::crystal::{Structure, Sublattice};
 use crate::emulator::expansion::stiffness;
 use crate::emulator::learning::places;
@@ -42,7 +43,7 @@ const PICTURES: f64 = 1.0 / (1 << 17) as f64;
 /// Groups of the kinds of columns.
 const NAMES: [&str; 3] = ["A", "B", "O"];
 /// What is wanted where something is not as it was.
-const WHOLE: &str =
+pub(super) const WHOLE: &str =
     "what was written; the file is damaged: remove it, and the response is built again";
 
 /// What a response is for, in 16 hexadecimal digits: material, microscope, numerics, the angles of one detector (not its name), and
@@ -85,7 +86,7 @@ pub fn write_response(
     root.set_text("digest", &contents.digest())?;
     contents.write(root)?;
     records::write_provenance(root, provenance)?;
-    sink.finish()
+    sink.finish_with(seal::seal)
 }
 
 /// Reads a response.
@@ -146,9 +147,11 @@ fn open(path: &Path) -> Result<Node> {
             wanted,
         ));
     }
+    let sealed = seal::sealed(path, WHOLE)?;
     let root = hdf::open(path)?;
     match root.text("kind").as_deref() {
-        Some(KIND) => {}
+        Some(KIND) if sealed => {}
+        Some(KIND) => return Err(root.wrong("", "a file without its seal at the end", WHOLE)),
         Some(other) => {
             return Err(root.wrong("@kind", format!("a file of kind `{other}`"), wanted));
         }
@@ -729,25 +732,22 @@ mod tests {
                 &["truncated file", "allowed: a whole, readable HDF5 object"],
             );
         }
-        // Wherever a byte flips, what is read is right or nothing. Bytes of the provenance and gaps do not matter.
-        let mut caught = 0;
-        for place in (0..bytes.len()).step_by(97) {
+        // Wherever a byte flips, before the library can stumble over it; at the end it is the seal.
+        for place in (0..bytes.len())
+            .step_by(997)
+            .chain(bytes.len() - 90..bytes.len())
+        {
             let mut damaged = bytes.clone();
             damaged[place] ^= 0x10;
             std::fs::write(&path, damaged).unwrap();
-            match read_response(&path) {
-                Ok(read) => assert_eq!(read.kernels, whole.kernels, "byte {place}"),
-                Err(error) => {
-                    caught += 1;
-                    assert!(error.to_string().contains("damaged.h5"), "{error}");
-                }
-            }
+            let expected = if place < 8 {
+                "not HDF5"
+            } else {
+                "the file is damaged: remove it"
+            };
+            refused(&path, &[expected]);
         }
-        assert!(
-            caught * 97 * 2 > bytes.len(),
-            "{caught} of {} bytes",
-            bytes.len()
-        );
+        assert_eq!(read_response(&good).unwrap().kernels, whole.kernels);
     }
 
     /// Numbers that were changed with HDF5's own means are found by the digest, a key of something else by the microscope.
@@ -761,6 +761,7 @@ mod tests {
         values[5] += 1;
         numbers.write_raw(&values).unwrap();
         drop((numbers, file));
+        seal::seal(&path).unwrap();
         refused(
             &path,
             &[
@@ -775,6 +776,7 @@ mod tests {
         let text: hdf5::types::VarLenUnicode = other.parse().unwrap();
         file.attr("key").unwrap().write_scalar(&text).unwrap();
         drop(file);
+        seal::seal(&path).unwrap();
         let right = response_key(&microscope(), "haadf", EDGE);
         let got = format!(
             "/@key: got key {other} with a microscope of key {right}; allowed: what was written"
@@ -799,11 +801,7 @@ mod tests {
             ),
             ("file_format", "HyperSpy", "got an HDF5 file of HyperSpy"),
             ("title", "x", "got an HDF5 file without a kind"),
-            (
-                "kind",
-                KIND,
-                "/@schema: got nothing; allowed: 1; another version",
-            ),
+            ("kind", KIND, "got a file without its seal at the end"),
         ] {
             let sink = Sink::create(&path, true).unwrap();
             sink.root().set_text(name, value).unwrap();
@@ -811,6 +809,11 @@ mod tests {
             let parts = [got, wanted];
             refused(&path, &parts[..if value == KIND { 1 } else { 2 }]);
         }
+        seal::seal(&path).unwrap();
+        refused(
+            &path,
+            &["/@schema: got nothing; allowed: 1; another version"],
+        );
         assert!(matches!(read_response(here.path()), Err(Error::Io { .. })));
         assert!(matches!(
             read_response(&here.path().join("none")),
