@@ -180,7 +180,7 @@ impl Strand {
             .map(|k| std::array::from_fn(|axis| straight(k, axis) - shift[axis]))
             .collect();
         let mean = |of: &dyn Fn(usize) -> f64| (0..rest.len()).map(of).sum::<f64>() / count;
-        let sign = |k: usize| if k % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = |k: usize| if k.is_multiple_of(2) { 1.0 } else { -1.0 };
         let stagger: [f64; 2] = std::array::from_fn(|axis| mean(&|k| sign(k) * rest[k][axis]));
         let bend = (0..rest.len())
             .map(|k| {

@@ -104,12 +104,18 @@ impl Sink {
     ///
     /// All groups and data sets of the file must be closed before; the close fails otherwise.
     pub(super) fn finish(self) -> Result<()> {
+        self.finish_with(|_| Ok(()))
+    }
+
+    /// As [`Sink::finish`]; `last` gets the closed file under its temporary name.
+    pub(super) fn finish_with(self, last: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         self.flush()?;
         let Self { root, file, output } = self;
         let path = root.path.clone();
         drop(root);
         file.close()
             .map_err(|error| write_error(&path, "/", &error))?;
+        last(output.temporary())?;
         output.finish()
     }
 }

@@ -8,6 +8,7 @@ use super::hdf::{self, Node};
 use super::micrograph::{self, Kind, Micrograph};
 use super::records;
 use super::responses;
+use super::seal;
 use crate::emulator::{Kind as Column, Order, Response};
 use crate::error::{Error, Result};
 use crate::multislice::{AnnularDetector, Detector};
@@ -29,8 +30,10 @@ pub fn describe(path: &Path) -> Result<String> {
         return Ok(text);
     }
     if micrograph::sniff(path)? == Kind::Hdf5 {
+        // A response that is damaged must not reach the library.
+        let is_response = seal::sealed(path, responses::WHOLE)?;
         let root = hdf::open(path)?;
-        if root.text("kind").as_deref() == Some(responses::KIND) {
+        if is_response || root.text("kind").as_deref() == Some(responses::KIND) {
             describe_response(path, &mut text)?;
         } else if root.has("subimages") && root.has("targets") {
             describe_dataset(path, &mut text)?;

@@ -19,5 +19,6 @@ mod raster;
 mod records;
 pub mod responses;
 mod rounding;
+mod seal;
 pub mod tables;
 mod units;
