@@ -231,7 +231,11 @@ pub fn periodic_interpolation(places: &[f64], pixels: usize) -> Array2<f64> {
     Array2::from_shape_fn((places.len(), pixels), |(row, col)| {
         let angle = std::f64::consts::PI * (places[row] - col as f64) / n;
         if angle.sin().abs() < 1e-12 {
-            return if pixels.is_multiple_of(2) { 1.0 - 1.0 / n } else { 1.0 };
+            return if pixels.is_multiple_of(2) {
+                1.0 - 1.0 / n
+            } else {
+                1.0
+            };
         }
         // Without the term of alternate signs where the number is even.
         if pixels.is_multiple_of(2) {

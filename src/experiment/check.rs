@@ -26,7 +26,7 @@ pub fn check(source: &Source) -> Result<String> {
         }
         text += &format!("\nall simulations   about {total:.0} s; fits and networks come on top\n");
         Ok(text)
-    } else if has("images") {
+    } else if has("images") || has("emulated") {
         let settings: DatasetSettings = source.parse()?;
         settings.validate(source)?;
         resolved(&settings)

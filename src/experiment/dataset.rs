@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use ndarray::s;
 use serde::{Deserialize, Serialize};
 
 use super::labelling::{Known, Labelled};
+use super::stream::{Stream, StreamSettings, no_subimages, part_of, response_for};
 use crate::column::{self, ColumnSettings};
 use crate::error::{Error, Result};
 use crate::network::{Mode, SplitSettings, SubimageSettings};
@@ -21,7 +23,11 @@ use crate::storage::output::refuse_inputs;
 pub struct DatasetSettings {
     /// Image files; a relative path is looked up beside the settings file first, then from the working folder. All frames of
     /// a stack are taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<PathBuf>,
+    /// In place of images: specimens that the emulator draws, `[emulated]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emulated: Option<StreamSettings>,
     /// Which signal of the files.
     pub signal: Option<String>,
     /// Pixel size in place of the files' own calibration [Å].
@@ -51,8 +57,19 @@ impl DatasetSettings {
     /// # Errors
     /// File, line, key, what it got and what is allowed.
     pub fn validate(&self, source: &Source) -> Result<()> {
-        if self.images.is_empty() {
-            return Err(source.wrong("images", "an empty list", "at least one image file"));
+        let drawn = self.emulated.is_some();
+        if self.images.is_empty() != drawn {
+            let got = if drawn {
+                "beside [emulated]"
+            } else {
+                "an empty list"
+            };
+            let allowed = "either at least one image file, or the section [emulated]";
+            return Err(source.wrong("images", got, allowed));
+        }
+        if drawn && !matches!(self.labels, Labels::Truth {}) {
+            let allowed = "[labels.truth]: what was drawn is known";
+            return Err(source.wrong("labels", "[labels.columns] with [emulated]", allowed));
         }
         if let Some(sampling) = self.sampling_angstrom {
             source.in_range(
@@ -88,6 +105,11 @@ pub fn make_dataset(
         sampling_angstrom: settings.subimages.sampling_angstrom,
         shape: [window, window],
     };
+    if let Some(emulated) = &settings.emulated {
+        return draw_dataset(
+            &settings, emulated, &info, source, output, force, provenance, reporter,
+        );
+    }
     let paths: Vec<PathBuf> = settings
         .images
         .iter()
@@ -149,6 +171,58 @@ pub fn make_dataset(
         "{} sub-images train, {} validate, {} test",
         counts[0], counts[1], counts[2]
     ));
+    writer.finish(&provenance.finished())
+}
+
+/// Images that are drawn at once.
+const AT_ONCE: u64 = 32;
+
+/// Writes a dataset of specimens that the emulator draws; its parts go by image.
+#[expect(clippy::too_many_arguments, reason = "what make_dataset has at hand")]
+fn draw_dataset(
+    settings: &DatasetSettings,
+    emulated: &StreamSettings,
+    info: &DatasetInfo,
+    source: &Source,
+    output: &Path,
+    force: bool,
+    mut provenance: Provenance,
+    reporter: &Reporter,
+) -> Result<()> {
+    refuse_inputs(output, &[source.path()])?;
+    let response = response_for(emulated, source)?;
+    if let Some(path) = &emulated.response {
+        provenance.add_input(&source.find(path))?;
+    }
+    emulated.validate(&source.under("emulated"), &response)?;
+    let stream = Stream::new(emulated, &settings.subimages, response);
+    let mut writer = DatasetWriter::create(output, info, force)?;
+    let bar = reporter.bar("sub-images", emulated.count as u64);
+    let (mut written, mut index) = (0, 0_u64);
+    for batch in stream.batches(0..u64::MAX, AT_ONCE) {
+        for drawn in batch? {
+            let labelled = drawn.labelled;
+            let count = labelled.centres.len().min(emulated.count - written);
+            writer.append(&SubImages {
+                subimages: labelled.subimages.slice(s![..count, .., .., ..]),
+                targets: labelled.targets.slice(s![..count, ..]),
+                centres: &labelled.centres[..count],
+                image: &vec![index as u32; count],
+                split: &vec![part_of(index, &settings.split); count],
+            })?;
+            written += count;
+            index += 1;
+            bar.set_position(written as u64);
+        }
+        if written == 0 {
+            return Err(no_subimages(index));
+        }
+        if written == emulated.count {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    reporter.say(format!("{written} sub-images of {index} drawn images"));
     writer.finish(&provenance.finished())
 }
 

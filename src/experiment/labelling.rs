@@ -54,7 +54,7 @@ impl From<&ColumnMap> for Known {
 }
 
 /// Labelled sub-images of one image.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Labelled {
     /// `(n, 1, y, x)`.
     pub subimages: Array4<f32>,

@@ -326,3 +326,25 @@ fn difference(exact: &Array2<f32>, drawn: &Array2<f32>) -> [f64; 2] {
     let rms = (squares / exact.len() as f64).sqrt();
     [rms, off.fold(0.0, f64::max)].map(|d| 100.0 * d / contrast)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every texture can be built, and the part that is compared lies inside its block.
+    #[test]
+    fn the_shipped_examination_is_sound() {
+        let examination = Examination::shipped().unwrap();
+        assert_eq!(examination.textures.len(), 5);
+        let source = Source::from_text("certificate.toml", EXAMINATION);
+        for (name, texture) in &examination.textures {
+            let under = source.under(&format!("textures.{name}.specimen"));
+            texture.specimen.validate(&under).unwrap();
+            let inside = |axis: usize| {
+                texture.start_cells[axis] >= 0.0
+                    && texture.end_cells[axis] <= texture.specimen.cells[axis] as f64
+            };
+            assert!(inside(0) && inside(1), "{name}");
+        }
+    }
+}

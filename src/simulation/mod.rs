@@ -27,7 +27,9 @@ pub use certification::{Examination, Plate, Texture, certify};
 pub use emulation::EmulatorSettings;
 pub use learning::Curriculum;
 pub use plan::Plan;
-pub use responses::{FOLDER_VARIABLE, available_responses, make_response, responses};
+pub use responses::{
+    FOLDER_VARIABLE, available_responses, make_response, responses, shipped_response,
+};
 pub use run::{Outcome, simulate};
 pub use scan::Raster;
 pub use settings::{GridSettings, ScanSettings, SimulationSettings};

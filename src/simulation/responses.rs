@@ -78,6 +78,15 @@ pub fn make_response(
     asked.make(name, output, force, reporter)
 }
 
+/// The response that the program brings: BiFeO₃ at 200 kV, 30 mrad, 80–200 mrad.
+///
+/// # Errors
+/// None, if the program is whole.
+pub fn shipped_response() -> Result<Response> {
+    let [(name, bytes)] = SHIPPED;
+    read_response_bytes(name, bytes)
+}
+
 /// What a simulation asks for.
 struct Asked {
     microscope: Microscope,

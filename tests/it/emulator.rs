@@ -59,7 +59,7 @@ fn curriculum() -> Curriculum {
 }
 
 /// Learnt once for all tests; what it left behind stays for [`a_killed_run_goes_on_to_the_same_response`].
-fn lesson() -> &'static (tempfile::TempDir, Response) {
+pub(crate) fn lesson() -> &'static (tempfile::TempDir, Response) {
     static LESSON: OnceLock<(tempfile::TempDir, Response)> = OnceLock::new();
     LESSON.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@ mod network;
 mod settings;
 mod simulation;
 mod storage;
+mod stream;
 mod structure_files;
 mod tilt_sensitivity;
 mod window_fit;
