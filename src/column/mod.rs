@@ -6,10 +6,13 @@
 //! 3. `fit`, `gaussian`: every column by a Gaussian with its neighbours subtracted.
 //! 4. [`map`]: sublattices, flags, polar vectors.
 //!
+//! 5. [`analysis`]: which D differ from zero, P, strain, domains and walls, the tilt reference.
+//!
 //! Beside it stands [`fit_window`]: one column in a window of its own, the plain measurement that published biases refer to.
 //!
 //! Origin, axes and units as in the crate's [conventions](crate#conventions).
 
+pub mod analysis;
 mod background;
 mod common;
 mod field;

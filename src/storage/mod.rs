@@ -15,6 +15,7 @@ pub mod parts;
 pub mod patterns;
 mod pixels;
 pub mod polarization;
+pub mod positions;
 mod raster;
 mod records;
 pub mod responses;
