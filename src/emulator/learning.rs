@@ -4,7 +4,7 @@ use nalgebra::{Cholesky, DMatrix};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
-use super::expansion::{Order, stiffness, terms};
+use super::expansion::{Order, degrees, powers, stiffness, variables};
 use super::modes::{Modes, product};
 use super::patch::{SIDE, cut, importance};
 use super::response::Kernel;
@@ -13,17 +13,17 @@ use super::surroundings::{Symmetry, standard_orientation, surroundings};
 use crate::error::{Error, Result};
 
 /// Images that samples are kept in, more than a response keeps.
-const SAMPLE_MODES: usize = 160;
+const SAMPLE_MODES: usize = 256;
 /// Least weight of any term, relative to the data: terms that the data do not determine become zero.
 const LEAST_RIDGE: f64 = 1e-9;
-
-/// Places of the columns of a kind in a block of `cells` × `cells`, on the half lattice.
-#[must_use]
-pub fn places(kind: Kind, cells: usize) -> Vec<[i64; 2]> {
-    let side = 2 * cells as i64;
-    let all = (0..side * side).map(|n| [n % side, n / side]);
-    all.filter(|&place| Kind::at(place) == kind).collect()
-}
+/// How far what a wider field changes is expanded.
+const WIDENING: Order = Order {
+    tilt: 4,
+    linear: Some(0),
+    nearest: None,
+    second: None,
+    third: None,
+};
 
 /// The symmetries of a column in standard orientation, first the identity.
 fn symmetries(kind: Kind) -> Vec<Symmetry> {
@@ -41,8 +41,24 @@ pub struct Lesson {
     pub tilt_mrad: [f64; 2],
     /// Coefficients of the patches of each kind, `(column, depth, mode)`.
     pub samples: [Array3<f32>; 3],
+    /// The same from the block in a wider field, if it was run in one.
+    pub wide: Option<[Array3<f32>; 3]>,
     /// Difference of the strongest and weakest pixel of the block's image at each depth.
     pub contrast: Vec<f64>,
+}
+
+impl Lesson {
+    /// What the wider field changes, as a lesson of its own.
+    fn widening(&self) -> Option<Self> {
+        let wide = self.wide.as_ref()?;
+        Some(Self {
+            sites: self.sites.clone(),
+            tilt_mrad: self.tilt_mrad,
+            samples: std::array::from_fn(|kind| &wide[kind] - &self.samples[kind]),
+            wide: None,
+            contrast: self.contrast.clone(),
+        })
+    }
 }
 
 /// What all lessons of a response are told in.
@@ -102,7 +118,7 @@ impl School {
     /// Coefficients `(column, mode)` of the patches of a kind in a periodic image `(y, x)`.
     #[must_use]
     pub fn sample(&self, image: ArrayView2<'_, f64>, sites: &Sites, kind: Kind) -> Array2<f32> {
-        let mut patches = cut(image, sites, &places(kind, sites.cells[0]), self.edge);
+        let mut patches = cut(image, sites, &kind.places(sites.cells[0]), self.edge);
         for mut patch in patches.rows_mut() {
             for (value, weight) in patch.iter_mut().zip(&self.importance) {
                 *value *= weight;
@@ -120,7 +136,7 @@ impl School {
         order: Order,
         mirrored: bool,
     ) -> (Array2<f64>, Array2<f32>) {
-        let places = places(kind, lessons[0].sites[0].cells[0]);
+        let places = kind.places(lessons[0].sites[0].cells[0]);
         let index = kind as usize;
         let all = &self.mirrors[index];
         let symmetries = if mirrored { &all[..] } else { &all[..1] };
@@ -128,15 +144,18 @@ impl School {
         let rows = per_symmetry * symmetries.len();
         let mut inputs: Vec<f64> = Vec::new();
         let mut outputs = Array2::zeros((rows, self.modes[index].images.nrows()));
-        let mut row = Vec::new();
+        let (degrees, mut values) = (degrees(order, kind), Vec::new());
         for (s, (symmetry, matrix)) in symmetries.iter().enumerate() {
             for (l, lesson) in lessons.iter().enumerate() {
                 let first = s * per_symmetry + l * places.len();
                 for &place in &places {
                     let both = symmetry.after(standard_orientation(place));
                     let around = surroundings(&lesson.sites[depth], place, both, self.edge);
-                    terms(order, &around, both.vector(lesson.tilt_mrad), &mut row);
-                    inputs.extend(&row);
+                    variables(order, &around, &mut values);
+                    let powers = powers(order, both.vector(lesson.tilt_mrad));
+                    for (value, &degree) in values.iter().zip(&degrees) {
+                        inputs.extend(powers[..degree].iter().map(|power| value * power));
+                    }
                 }
                 let coefficients = lesson.samples[index].index_axis(Axis(1), depth);
                 outputs
@@ -162,15 +181,8 @@ impl School {
     ) -> Result<Array2<f32>> {
         let (inputs, outputs) = self.rows(lessons, kind, depth, order, true);
         let rows = inputs.nrows() as f64;
-        let place = places(kind, 2)[0];
-        let example = surroundings(
-            &lessons[0].sites[depth],
-            place,
-            standard_orientation(place),
-            self.edge,
-        );
         let mut normal = inputs.t().dot(&inputs);
-        for (term, stiffness) in stiffness(order, &example).iter().enumerate() {
+        for (term, stiffness) in stiffness(&degrees(order, kind)).iter().enumerate() {
             normal[(term, term)] += rows * (LEAST_RIDGE + self.ridge * stiffness);
         }
         let right = inputs.t().dot(&outputs.mapv(f64::from));
@@ -187,6 +199,34 @@ impl School {
         Ok(Array2::from_shape_fn(right.dim(), |(i, j)| {
             solved[(i, j)] as f32
         }))
+    }
+
+    /// Adds to all samples what a wider field changes, as the lessons that were run in one tell. A probe on a small field has the
+    /// tails of its periodic images, and an aperture with an edge of a coarse pixel; both depend little on displacements.
+    ///
+    /// # Errors
+    /// Equations that cannot be solved.
+    pub fn widen(&self, lessons: &mut [Lesson]) -> Result<()> {
+        let widenings: Vec<Lesson> = lessons.iter().filter_map(Lesson::widening).collect();
+        let Some(first) = widenings.first() else {
+            return Ok(());
+        };
+        let seen: Vec<&Lesson> = widenings.iter().collect();
+        for kind in Kind::ALL {
+            let fitted: Vec<Array2<f32>> = (0..first.sites.len())
+                .into_par_iter()
+                .map(|depth| self.fit(&seen, kind, depth, WIDENING))
+                .collect::<Result<_>>()?;
+            lessons.par_iter_mut().for_each(|lesson| {
+                for (depth, fitted) in fitted.iter().enumerate() {
+                    let (inputs, _) = self.rows(&[lesson], kind, depth, WIDENING, false);
+                    let change = inputs.mapv(|x| x as f32).dot(fitted);
+                    let mut samples = lesson.samples[kind as usize].index_axis_mut(Axis(1), depth);
+                    samples += &change;
+                }
+            });
+        }
+        Ok(())
     }
 
     /// Errors of each [`Order::LADDER`] on blocks that were not learnt from, over some depths, for one kind: root mean square over

@@ -19,12 +19,9 @@ use super::hdf::{self, MAGIC, Node, Sink};
 use super::records;
 use super::rounding::Rounded;
 use super::seal;
-use crate::crystal::{Structure, Sublattice};
-use crate::emulator::expansion::stiffness;
-use crate::emulator::learning::places;
+use crate::emulator::expansion::degrees;
 use crate::emulator::patch::{HALF, PIXELS_PER_CELL, REACH, SIDE};
-use crate::emulator::surroundings::{standard_orientation, surroundings};
-use crate::emulator::{Kernel, Kind, Microscope, Order, Response, Sites};
+use crate::emulator::{Kernel, Kind, Microscope, Response};
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
 
@@ -422,7 +419,7 @@ fn check(path: &Path, response: &Response) -> Result<()> {
     }
     for (kind, kernel) in Kind::ALL.into_iter().zip(&response.kernels) {
         let place = format!("kernels/{}", NAMES[kind as usize]);
-        let terms = terms_of(kind, kernel.order)?;
+        let terms = degrees(kernel.order, kind).iter().sum();
         let (pictures, pixels) = kernel.images.dim();
         let expected = (depths.len(), terms, pictures);
         if pictures == 0 || pixels != SIDE * SIDE || kernel.coefficients.dim() != expected {
@@ -443,22 +440,6 @@ fn check(path: &Path, response: &Response) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Terms that a kind of column has.
-fn terms_of(kind: Kind, order: Order) -> Result<usize> {
-    use Sublattice::{A, B, O};
-    // Any crystal will do, their number does not depend on positions.
-    let cell = Structure {
-        positions: vec![[0.0; 3]; 5],
-        numbers: vec![8; 5],
-        cell: [1.0; 3],
-        sublattices: vec![A, B, O, O, O],
-    };
-    let sites = Sites::new(&cell, [1, 1, 1], 1)?;
-    let place = places(kind, 2)[0];
-    let around = surroundings(&sites, place, standard_orientation(place), 1.0);
-    Ok(stiffness(order, &around).len())
 }
 
 fn to_toml(value: &impl serde::Serialize) -> Result<String> {
