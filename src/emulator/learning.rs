@@ -1,12 +1,12 @@
 //! From blocks to a response: patches around columns, their coefficients, and the polynomials through these.
 
-use nalgebra::{Cholesky, DMatrix};
+use nalgebra::{Cholesky, DMatrix, SymmetricEigen};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
 use super::expansion::{Order, degrees, powers, stiffness, variables};
-use super::modes::{Modes, product};
-use super::patch::{SIDE, cut, importance};
+use super::modes::{Modes, gram, product};
+use super::patch::{SIDE, cut, importance, share};
 use super::response::Kernel;
 use super::sites::{Kind, Sites};
 use super::surroundings::{Symmetry, standard_orientation, surroundings};
@@ -71,6 +71,10 @@ pub struct School {
     /// What each symmetry of a kind does to coefficients.
     mirrors: [Vec<(Symmetry, Array2<f32>)>; 3],
     importance: Vec<f32>,
+    /// Takes coefficients to others whose squares sum to those of the patch, each pixel times its share in an image; per kind.
+    shares: [DMatrix<f64>; 3],
+    /// Sum of the squares of all shares.
+    pixels: f64,
 }
 
 impl School {
@@ -82,13 +86,33 @@ impl School {
             all.map(|symmetry| (symmetry, modes[kind as usize].symmetry(symmetry, SIDE)))
                 .collect()
         });
+        let (importance, share) = (importance(edge), share(edge));
+        let shares = Kind::ALL.map(|kind| {
+            let mut seen = modes[kind as usize].images.clone();
+            for mut image in seen.rows_mut() {
+                let weights = share.iter().zip(&importance);
+                for (value, (share, importance)) in image.iter_mut().zip(weights) {
+                    *value *= share / importance;
+                }
+            }
+            square_root(&gram(seen.view()))
+        });
         Self {
             edge,
             ridge,
             modes,
             mirrors,
-            importance: importance(edge),
+            importance,
+            shares,
+            pixels: share.iter().map(|x| f64::from(*x).powi(2)).sum(),
         }
+    }
+
+    /// Coefficients `(row, mode)` as [`Self::shares`] takes them.
+    fn shared(&self, kind: Kind, coefficients: &Array2<f64>) -> Array2<f64> {
+        let matrix = &self.shares[kind as usize];
+        let root = Array2::from_shape_fn(matrix.shape(), |(i, j)| matrix[(i, j)]);
+        coefficients.dot(&root)
     }
 
     /// The basis in which samples of a kind are kept: from patches of columns of some blocks at some depths (one array each), and
@@ -230,7 +254,7 @@ impl School {
     }
 
     /// Errors of each [`Order::LADDER`] on blocks that were not learnt from, over some depths, for one kind: root mean square over
-    /// the pixels of patches, as far as they count, as a fraction of the contrast.
+    /// the pixels of patches, by their share in an image, as a fraction of the contrast.
     ///
     /// # Errors
     /// Equations that cannot be solved.
@@ -241,7 +265,6 @@ impl School {
         kind: Kind,
         depths: &[usize],
     ) -> Result<Vec<f64>> {
-        let pixels: f64 = self.importance.iter().map(|w| f64::from(*w).powi(2)).sum();
         let of_order = |&order: &Order| {
             let squares = depths.par_iter().map(|&depth| {
                 let fitted = self.fit(lessons, kind, depth, order)?.mapv(f64::from);
@@ -249,7 +272,8 @@ impl School {
                 for lesson in unseen {
                     let (inputs, outputs) = self.rows(&[lesson], kind, depth, order, false);
                     let off = inputs.dot(&fitted) - outputs.mapv(f64::from);
-                    let mean = off.mapv(|x| x * x).sum() / (outputs.nrows() as f64 * pixels);
+                    let squares = self.shared(kind, &off).mapv(|x| x * x).sum();
+                    let mean = squares / (outputs.nrows() as f64 * self.pixels);
                     sum += mean / lesson.contrast[depth].powi(2) / unseen.len() as f64;
                 }
                 Ok(sum)
@@ -285,18 +309,33 @@ impl School {
             for (term, column) in inputs.axis_iter(Axis(1)).enumerate() {
                 let size = column.mapv(|x| x * x).mean().unwrap_or(0.0).sqrt() / contrast;
                 rows.row_mut(depth * terms + term)
-                    .assign(&fitted.row(term).mapv(|x| x * size as f32));
+                    .assign(&fitted.row(term).mapv(|x| f64::from(x) * size));
             }
         }
-        let leading = Modes::leading(rows.view(), modes);
-        let mut coefficients = Array3::zeros((depths, terms, leading.images.nrows()));
+        // Leading pictures by what is seen of them, and what they are in the modes of the samples.
+        let leading = Modes::leading(self.shared(kind, &rows).mapv(|x| x as f32).view(), modes);
+        let leading = leading.images.mapv(f64::from);
+        let root = &self.shares[kind as usize];
+        let onto = Array2::from_shape_fn(root.shape(), |(i, j)| root[(i, j)]).dot(&leading.t());
+        let Some(inverse) = root.clone().try_inverse() else {
+            return Err(Error::unmeasurable(
+                "learning a response",
+                "pictures that depend on each other",
+                "more blocks",
+            ));
+        };
+        let back = leading.dot(&Array2::from_shape_fn(root.shape(), |(i, j)| {
+            inverse[(i, j)]
+        }));
+        let mut coefficients = Array3::zeros((depths, terms, leading.nrows()));
+        let onto = onto.mapv(|x| x as f32);
         for (depth, fitted) in fitted.iter().enumerate() {
             coefficients
                 .index_axis_mut(Axis(0), depth)
-                .assign(&product(fitted.view(), leading.images.t()));
+                .assign(&product(fitted.view(), onto.view()));
         }
         let mut images = product(
-            leading.images.view(),
+            back.mapv(|x| x as f32).view(),
             self.modes[kind as usize].images.view(),
         );
         for mut image in images.rows_mut() {
@@ -310,4 +349,12 @@ impl School {
             coefficients,
         })
     }
+}
+
+/// The square root of a symmetric matrix that is not negative, made invertible where it is not.
+fn square_root(matrix: &DMatrix<f64>) -> DMatrix<f64> {
+    let eigen = SymmetricEigen::new(matrix.clone());
+    let least = LEAST_RIDGE * eigen.eigenvalues.max();
+    let roots = eigen.eigenvalues.map(|value| value.max(least).sqrt());
+    &eigen.eigenvectors * DMatrix::from_diagonal(&roots) * eigen.eigenvectors.transpose()
 }

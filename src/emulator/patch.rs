@@ -23,7 +23,7 @@ const CORE: f64 = 2.6;
 /// How much far pixels count.
 const FAR: f64 = 0.03;
 
-/// How much each pixel of a patch counts when patches are compared, row by row, for a cell of `edge` [Å].
+/// How much each pixel of a patch counts when samples are kept, row by row, for a cell of `edge` [Å].
 #[must_use]
 pub fn importance(edge: f64) -> Vec<f32> {
     let pixel = edge / PIXELS_PER_CELL as f64;
@@ -32,6 +32,25 @@ pub fn importance(edge: f64) -> Vec<f32> {
             let off = |k: usize| (k as f64 - HALF as f64) * pixel;
             let distance = off(n % SIDE).hypot(off(n / SIDE));
             (FAR + (1.0 - FAR) / (1.0 + (distance / CORE).powi(12))) as f32
+        })
+        .collect()
+}
+
+/// How much of the joined image each pixel of a patch is, row by row, where columns stand in their ideal places; pixels that only
+/// filters see count a little.
+#[must_use]
+pub fn share(edge: f64) -> Vec<f32> {
+    let pixel = edge / PIXELS_PER_CELL as f64;
+    let weight = |x: f64, y: f64| (1.0 - (x * x + y * y) / (REACH * REACH)).max(0.0).powi(4);
+    (0..SIDE * SIDE)
+        .map(|n| {
+            let off = |k: usize| (k as f64 - HALF as f64) * pixel;
+            let (x, y) = (off(n % SIDE), off(n / SIDE));
+            let places = (-6..=6).flat_map(|j| (-6..=6).map(move |i| [i, j]));
+            let all: f64 = places
+                .map(|[i, j]| weight(x - 0.5 * edge * f64::from(i), y - 0.5 * edge * f64::from(j)))
+                .sum();
+            FAR.max(weight(x, y) / all) as f32
         })
         .collect()
 }
