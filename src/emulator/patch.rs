@@ -22,6 +22,9 @@ pub const REACH: f64 = 2.2;
 const CORE: f64 = 2.6;
 /// How much far pixels count.
 const FAR: f64 = 0.03;
+/// The same for pixels that only filters see when pictures are chosen, and how far these see [Å].
+const FILTERED: f64 = 0.05;
+const FILTER_REACH: f64 = 1.9;
 
 /// How much each pixel of a patch counts when samples are kept, row by row, for a cell of `edge` [Å].
 #[must_use]
@@ -37,7 +40,7 @@ pub fn importance(edge: f64) -> Vec<f32> {
 }
 
 /// How much of the joined image each pixel of a patch is, row by row, where columns stand in their ideal places; pixels that only
-/// filters see count a little.
+/// filters see count a little, the less the farther they are.
 #[must_use]
 pub fn share(edge: f64) -> Vec<f32> {
     let pixel = edge / PIXELS_PER_CELL as f64;
@@ -50,7 +53,8 @@ pub fn share(edge: f64) -> Vec<f32> {
             let all: f64 = places
                 .map(|[i, j]| weight(x - 0.5 * edge * f64::from(i), y - 0.5 * edge * f64::from(j)))
                 .sum();
-            FAR.max(weight(x, y) / all) as f32
+            let filtered = FILTERED / (1.0 + (x.hypot(y) / FILTER_REACH).powi(8));
+            filtered.max(weight(x, y) / all) as f32
         })
         .collect()
 }

@@ -60,7 +60,7 @@ impl Default for TrainingSettings {
             column_noise_angstrom: 0.04,
             rigid_shift_angstrom: 0.1,
             samarium_fraction: 0.25,
-            modes: 96,
+            modes: 64,
             ridge: 3e-4,
         }
     }

@@ -42,13 +42,12 @@ impl Curriculum {
     /// there.
     #[must_use]
     pub fn key(&self) -> String {
-        let numerics = TrainingSettings::default();
         let blocks = TrainingSettings {
-            blocks: numerics.blocks,
-            validation_blocks: numerics.validation_blocks,
-            wide_blocks: numerics.wide_blocks,
-            modes: numerics.modes,
-            ridge: numerics.ridge,
+            blocks: 0,
+            validation_blocks: 0,
+            wide_blocks: 0,
+            modes: 0,
+            ridge: 0.0,
             ..self.training.clone()
         };
         format!(
