@@ -14,7 +14,7 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 
 use super::hdf::MAX_COMPRESSION;
-use super::micrograph::{Micrograph, SignalSummary, counted};
+use super::micrograph::{Micrograph, single};
 use super::pixels::{Pixels, luminance, to_image};
 use super::units::pixel_size;
 use crate::error::{Error, Result};
@@ -23,34 +23,6 @@ use crate::error::{Error, Result};
 const COARSEST_PIXEL: f64 = 1000.0;
 /// Longest header of an `.npy` file that is believed [bytes].
 const NPY_HEADER_BYTES: u64 = 65_536;
-
-/// A micrograph of one unnamed signal.
-fn single(path: &Path, format: &'static str, shape: [usize; 3], pixels: Pixels) -> Micrograph {
-    let [frames, rows, cols] = shape;
-    let signal = SignalSummary {
-        name: String::new(),
-        title: String::new(),
-        shape: if frames == 1 {
-            vec![rows, cols]
-        } else {
-            shape.to_vec()
-        },
-        is_image: true,
-    };
-    Micrograph {
-        path: path.to_owned(),
-        title: String::new(),
-        format,
-        frames,
-        shape: [rows, cols],
-        sampling: None,
-        truth: None,
-        signals: vec![signal],
-        notices: Vec::new(),
-        navigation: counted(frames),
-        pixels,
-    }
-}
 
 fn file_length(path: &Path) -> Result<u64> {
     Ok(std::fs::metadata(path)

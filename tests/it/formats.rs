@@ -99,18 +99,6 @@ fn hspy_files_of_others_have_the_numbers_that_rosettasciio_reads() {
     );
 }
 
-#[test]
-fn velox_files_are_refused_with_advice() {
-    let Some(path) = real("formats/STEM HAADF Diffraction Micro.emd") else {
-        return;
-    };
-    let error = micrograph::open(&path, None).unwrap_err().to_string();
-    assert!(
-        error.contains("Velox") && error.contains("--signal"),
-        "{error}"
-    );
-}
-
 /// Writes a TIFF of pages with ImageJ's calibration: 0.02 nm along x, 0.04 nm along y.
 fn write_tiff(path: &Path, pages: usize, rows: u32, cols: u32, description: &str) {
     use tiff::encoder::{Rational, TiffEncoder, colortype::Gray32Float};

@@ -10,6 +10,7 @@ mod formats;
 mod micrographs;
 mod multislice;
 mod network;
+mod readers;
 mod settings;
 mod simulation;
 mod storage;
