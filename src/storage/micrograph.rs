@@ -287,15 +287,21 @@ impl Micrograph {
     /// # Errors
     /// As [`Micrograph::frame`]; or there is no calibration and no override, or the override is not positive.
     pub fn image(&self, index: usize, sampling: Option<f64>) -> Result<Image> {
-        let sampling = match sampling {
-            Some(size) if size.is_finite() && size > 0.0 => [size, size],
-            Some(size) => {
-                return Err(Error::Setting {
-                    place: "--sampling".to_owned(),
-                    got: size.to_string(),
-                    allowed: "a pixel size above 0 Å".to_owned(),
-                });
-            }
+        Ok(Image {
+            sampling: self.pixel_size(sampling)?,
+            data: self.frame(index)?,
+        })
+    }
+
+    /// Pixel size `[y, x]` [Å], that of the file unless `sampling` overrides it.
+    pub(super) fn pixel_size(&self, sampling: Option<f64>) -> Result<[f64; 2]> {
+        match sampling {
+            Some(size) if size.is_finite() && size > 0.0 => Ok([size, size]),
+            Some(size) => Err(Error::Setting {
+                place: "--sampling".to_owned(),
+                got: size.to_string(),
+                allowed: "a pixel size above 0 Å".to_owned(),
+            }),
             None => self.sampling.ok_or_else(|| {
                 Error::data(
                     &self.path,
@@ -303,11 +309,7 @@ impl Micrograph {
                     "no calibration",
                     "--sampling Å/px, or sampling_angstrom in a dataset file",
                 )
-            })?,
-        };
-        Ok(Image {
-            data: self.frame(index)?,
-            sampling,
-        })
+            }),
+        }
     }
 }

@@ -6,6 +6,7 @@ pub mod claim;
 pub mod dataset;
 mod dm;
 mod dm_tags;
+pub mod frames;
 mod hdf;
 mod hdf_layout;
 mod hdf_signals;

@@ -7,6 +7,7 @@ mod emulator;
 mod figure;
 mod floors;
 mod formats;
+mod fuzz;
 mod micrographs;
 mod multislice;
 mod network;

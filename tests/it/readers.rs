@@ -558,3 +558,135 @@ fn pycroscopy_files_are_images_with_rows_along_y() {
         check_frames(&file).unwrap();
     }
 }
+
+/// A dm file with one image of 3 × 4 px, 0.02 nm along y and 0.01 nm along x.
+pub(crate) fn dm(version: u32) -> Vec<u8> {
+    let size = |value: usize| match version {
+        3 => (value as u32).to_be_bytes().to_vec(),
+        _ => (value as u64).to_be_bytes().to_vec(),
+    };
+    let tag = |kind: u8, name: &str, content: Vec<u8>| {
+        let mut bytes = vec![kind];
+        bytes.extend((name.len() as u16).to_be_bytes());
+        bytes.extend(name.as_bytes());
+        if version == 4 {
+            bytes.extend((content.len() as u64).to_be_bytes());
+        }
+        bytes.extend(content);
+        bytes
+    };
+    let group = |children: &[Vec<u8>]| {
+        let mut bytes = vec![1, 0];
+        bytes.extend(size(children.len()));
+        bytes.extend(children.concat());
+        bytes
+    };
+    let number = |info: &[usize], values: Vec<u8>| {
+        let mut bytes = b"%%%%".to_vec();
+        bytes.extend(size(info.len()));
+        info.iter().for_each(|&word| bytes.extend(size(word)));
+        bytes.extend(values);
+        bytes
+    };
+    let long = |name: &str, value: u32| tag(21, name, number(&[5], value.to_le_bytes().to_vec()));
+    let axis = |scale: f32| {
+        let unit: Vec<u8> = "nm".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let content = [
+            tag(21, "Scale", number(&[6], scale.to_le_bytes().to_vec())),
+            tag(21, "Units", number(&[20, 4, 2], unit)),
+        ];
+        tag(20, "", group(&content))
+    };
+    let data = pixels(0, 0..3, 4, |v| u16::from(v).to_le_bytes());
+    let calibrations = tag(20, "Dimension", group(&[axis(0.01), axis(0.02)]));
+    let image_data = [
+        tag(20, "Calibrations", group(&[calibrations])),
+        tag(21, "Data", number(&[20, 4, 12], data)),
+        long("DataType", 10),
+        tag(20, "Dimensions", group(&[long("", 4), long("", 3)])),
+    ];
+    let image = tag(20, "", group(&[tag(20, "ImageData", group(&image_data))]));
+    let root = group(&[tag(20, "ImageList", group(&[image]))]);
+    let mut file = version.to_be_bytes().to_vec();
+    file.extend(size(root.len()));
+    file.extend(1u32.to_be_bytes());
+    file.extend(root);
+    file
+}
+
+#[test]
+fn dm_files_made_by_hand_are_read() {
+    for version in [3, 4] {
+        let file = opened(&dm(version)).unwrap();
+        assert_eq!(
+            (file.format, file.shape),
+            (["dm3", "dm4"][version as usize - 3], [3, 4])
+        );
+        // Single precision.
+        assert_sampling(file.sampling, [0.2, 0.1], 1e-7);
+    }
+}
+
+#[test]
+fn a_stack_asks_for_a_choice() {
+    use ferrostem::registration::RegistrationSettings;
+    use ferrostem::storage::frames::Frames;
+    let here = tempfile::tempdir().unwrap();
+    let path = here.path().join("i");
+    fs::write(&path, ser(0x0220, 3)).unwrap();
+    let file = micrograph::open(&path, None).unwrap();
+    let chosen = |frames| file.chosen(frames, None, &RegistrationSettings::default());
+    let error = chosen(Frames::Unsaid).unwrap_err().to_string();
+    assert!(
+        error.contains("a stack of 3 frames") && error.contains("--frame N (0 to 2), --average"),
+        "{error}"
+    );
+    let error = chosen(Frames::One(3)).unwrap_err().to_string();
+    assert!(error.contains("0 to 2"), "{error}");
+    let last = chosen(Frames::One(2)).unwrap();
+    assert_eq!(last.image.data[(2, 3)], f32::from(value(2, 2, 3)));
+    // The frames differ by a constant.
+    let mean = chosen(Frames::Average { align: false }).unwrap();
+    assert_eq!(mean.image.data, file.frame(1).unwrap());
+    assert_sampling(Some(mean.image.sampling), [0.2, 0.1], 1e-12);
+    fs::write(&path, ser(0x0220, 1)).unwrap();
+    let file = micrograph::open(&path, None).unwrap();
+    let single = file.chosen(Frames::Unsaid, None, &RegistrationSettings::default());
+    assert!(single.unwrap().notices.is_empty());
+}
+
+#[test]
+fn a_drifting_stack_is_averaged_to_its_common_area() {
+    use ferrostem::registration::RegistrationSettings;
+    use ferrostem::storage::frames::Frames;
+    use ndarray_npy::WriteNpyExt;
+    let here = tempfile::tempdir().unwrap();
+    let path = here.path().join("i");
+    // Columns on a lattice of 14 px, each of its own height, drifting by (1.5, −0.75) px per frame.
+    let stack = Array3::from_shape_fn((4, 90, 80), |(frame, y, x)| {
+        let (y, x) = (
+            y as f64 - 1.5 * frame as f64,
+            x as f64 + 0.75 * frame as f64,
+        );
+        let (i, j) = ((y / 14.0).round(), (x / 14.0).round());
+        let square = (y - 14.0 * i).powi(2) + (x - 14.0 * j).powi(2);
+        50.0 + (90.0 + 20.0 * (5.0 * i + 3.0 * j).sin()) * (-square / 10.0).exp()
+    });
+    stack.write_npy(fs::File::create(&path).unwrap()).unwrap();
+    let file = micrograph::open(&path, None).unwrap();
+    let settings = RegistrationSettings::default();
+    let aligned = file
+        .chosen(Frames::Average { align: true }, Some(0.2), &settings)
+        .unwrap();
+    let shifts = aligned.registration.unwrap().shifts;
+    for (frame, [y, x]) in shifts.iter().enumerate() {
+        let error = (y - 1.5 * frame as f64).hypot(x + 0.75 * frame as f64);
+        assert!(error < 0.02, "frame {frame}: ({y}, {x})");
+    }
+    assert_eq!(aligned.image.data.dim(), (85, 77));
+    assert!(
+        aligned.notices[1].contains("common area 77 × 85 px"),
+        "{:?}",
+        aligned.notices
+    );
+}
