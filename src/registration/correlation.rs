@@ -19,6 +19,11 @@ const FOUND: f64 = 1e-9;
 /// Largest distance of the maximum from the highest point of the grid, in grid steps.
 const REACH: f64 = 1.5;
 
+/// Part of a window's edge over which it fades at either side.
+const TAPER: f64 = 0.125;
+/// Contrast that is rounding, in parts of the mean.
+const ROUNDING: f64 = 1e-9;
+
 /// The shift of an image against another one `[y, x]` [px]; none where they have nothing in common.
 pub(super) type Pair = Option<[f64; 2]>;
 
@@ -55,15 +60,11 @@ impl Correlator {
         }
     }
 
-    /// The kept part of the spectrum of a window's contrast under a Hann taper.
+    /// The kept part of the spectrum of a window's contrast, which fades towards its border; zero where there is none.
     pub(super) fn spectrum(&self, window: &Array2<f64>) -> Array2<Complex<f64>> {
-        let taper = self.shape.map(|size| {
-            (0..size)
-                .map(|i| (PI * (i as f64 + 0.5) / size as f64).sin().powi(2))
-                .collect::<Vec<f64>>()
-        });
-        let weight = |(row, col): (usize, usize)| taper[0][row] * taper[1][col];
-        let total: f64 = taper
+        let tapers = self.shape.map(taper);
+        let weight = |(row, col): (usize, usize)| tapers[0][row] * tapers[1][col];
+        let total: f64 = tapers
             .iter()
             .map(|taper| taper.iter().sum::<f64>())
             .product();
@@ -72,6 +73,12 @@ impl Correlator {
             .map(|(place, value)| weight(place) * value)
             .sum();
         let mean = weighted / total;
+        // An even field differs from its mean by rounding alone.
+        let flat = |value: f64| (value - mean).abs() <= ROUNDING * mean.abs();
+        if window.iter().all(|&value| flat(value)) {
+            let [rows, cols] = [0, 1].map(|axis| self.frequencies[axis].len());
+            return Array2::zeros((rows, cols));
+        }
         let contrast =
             Array2::from_shape_fn(window.dim(), |place| weight(place) * (window[place] - mean));
         let spectrum = self.fine.forward(&contrast);
@@ -170,6 +177,17 @@ impl Correlator {
         }
         (gradient, curvature)
     }
+}
+
+/// Weights along an edge of `size` px: 1, and sin² at both ends.
+fn taper(size: usize) -> Vec<f64> {
+    let width = TAPER * size as f64;
+    (0..size)
+        .map(|i| {
+            let border = (i as f64 + 0.5).min((size - i) as f64 - 0.5);
+            (0.5 * PI * (border / width).min(1.0)).sin().powi(2)
+        })
+        .collect()
 }
 
 /// Index of a frequency with its sign: the second half of `count` is negative.
