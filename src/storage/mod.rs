@@ -28,5 +28,6 @@ mod rounding;
 mod seal;
 mod ser;
 pub mod tables;
+mod tiff_tags;
 mod units;
 mod velox;
