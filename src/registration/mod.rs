@@ -60,7 +60,8 @@ pub struct Registration {
 /// Measures the shifts of `count` frames of `shape` `[rows, cols]`, which `read` gives.
 ///
 /// # Errors
-/// A frame cannot be read, shows nothing in common with the others, or has drifted out of their field.
+/// A frame cannot be read, shows nothing in common with the others, or has drifted out of their field; most pairs of frames
+/// contradict each other.
 pub fn register(
     count: usize,
     shape: [usize; 2],
@@ -216,6 +217,16 @@ fn consistent(
             table[(j, i)] = Some(others.map(|component| -component));
         }
     }
+    if 2 * contradicted > pairs.len() {
+        return Err(Error::unmeasurable(
+            "alignment of the stack",
+            format!(
+                "{contradicted} of {} pairs of frames that the others contradict",
+                pairs.len()
+            ),
+            "frames that show the same field; choose one with --frame N",
+        ));
+    }
     let shift = |frame: usize, axis: usize| {
         let sum: f64 = (0..count)
             .filter_map(|other| table[(other, frame)])
@@ -236,7 +247,9 @@ fn consistent(
 /// The median of the ways from frame `i` to frame `j` over each third one, and of the direct one.
 fn through_others(table: &Array2<Pair>, i: usize, j: usize) -> Pair {
     let ways: Vec<[f64; 2]> = (0..table.nrows())
+        .filter(|&k| k != i)
         .filter_map(|k| {
+            // Over k = j it is the direct way.
             let (first, second) = (table[(i, k)]?, table[(k, j)]?);
             Some([first[0] + second[0], first[1] + second[1]])
         })

@@ -147,6 +147,15 @@ fn an_empty_frame_is_named() {
 }
 
 #[test]
+fn frames_of_nothing_but_noise_are_refused() {
+    let read = |index: usize| {
+        let mut rng = stream(4, "nothing", index as u64);
+        Ok(Array2::from_shape_fn((96, 96), |_| rng.random::<f32>()))
+    };
+    assert!(register(6, [96, 96], read, &RegistrationSettings::default()).is_err());
+}
+
+#[test]
 fn threads_do_not_change_a_bit() {
     let truth = drift(5);
     let found = |threads: usize| {

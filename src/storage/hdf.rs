@@ -460,8 +460,12 @@ pub(super) fn text_attributes(location: &hdf5::Location, name: &str) -> Vec<Stri
     };
     let kind = attribute.dtype().and_then(|kind| kind.to_descriptor());
     match kind {
-        Ok(TypeDescriptor::VarLenUnicode | TypeDescriptor::VarLenAscii) => attribute
+        Ok(TypeDescriptor::VarLenUnicode) => attribute
             .read_raw::<VarLenUnicode>()
+            .map(|texts| texts.iter().map(|text| lossy(text.as_bytes())).collect())
+            .unwrap_or_default(),
+        Ok(TypeDescriptor::VarLenAscii) => attribute
+            .read_raw::<VarLenAscii>()
             .map(|texts| texts.iter().map(|text| lossy(text.as_bytes())).collect())
             .unwrap_or_default(),
         Ok(TypeDescriptor::FixedAscii(_) | TypeDescriptor::FixedUnicode(_)) => attribute

@@ -480,10 +480,8 @@ pub(crate) fn write_nsid(path: &Path) {
     let data_set = group.new_dataset_builder().with_data(&data);
     let main = data_set.create("HAADF").unwrap();
     label(&main, "main_data_name", "HAADF");
-    let labels: Vec<hdf5::types::VarLenUnicode> = ["x", "y"]
-        .iter()
-        .map(|name| name.parse().unwrap())
-        .collect();
+    // The library's function for labels writes ASCII.
+    let labels = ["x", "y"].map(|name| hdf5::types::VarLenAscii::from_ascii(name).unwrap());
     let attribute = main.new_attr_builder().with_data(&labels);
     attribute.create("DIMENSION_LABELS").unwrap();
     let (x, y) = raster_steps();
