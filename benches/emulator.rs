@@ -41,24 +41,29 @@ pub(crate) fn benches(criterion: &mut Criterion) {
         drift_angstrom: [1.0, 0.5],
     };
     let draw = || painter.paint(&sites, &frame, &|_| [4.0, 3.0]);
-    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    one.unwrap().install(|| {
-        let mut group = criterion.benchmark_group("emulator");
-        group.sample_size(10).sampling_mode(SamplingMode::Flat);
-        group.throughput(Throughput::Elements((POINTS * POINTS) as u64));
-        group.bench_function("pixels drawn", |bencher| bencher.iter(draw));
-        group.bench_function("pixels with source, dose and scan noise", |bencher| {
-            bencher.iter(|| {
-                let image = Image {
-                    data: draw(),
-                    sampling: frame.step,
-                };
-                acquisition.acquire(&image, Border::Mirror, 1, 0).unwrap()
-            });
+    let one = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    let mut group = criterion.benchmark_group("emulator");
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.throughput(Throughput::Elements((POINTS * POINTS) as u64));
+    group.bench_function("pixels drawn", |bencher| bencher.iter(|| one.install(draw)));
+    group.bench_function("pixels with source, dose and scan noise", |bencher| {
+        bencher.iter(|| {
+            let image = Image {
+                data: one.install(draw),
+                sampling: frame.step,
+            };
+            one.install(|| acquisition.acquire(&image, Border::Mirror, 1, 0))
+                .unwrap()
         });
-        group.bench_function("painters made", |bencher| {
-            bencher.iter(|| Painter::new(&response, DEPTH, frame.step).unwrap());
-        });
-        group.finish();
     });
+    group.bench_function("painters made", |bencher| {
+        bencher.iter(|| {
+            one.install(|| Painter::new(&response, DEPTH, frame.step))
+                .unwrap()
+        });
+    });
+    group.finish();
 }
