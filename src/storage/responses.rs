@@ -1,12 +1,12 @@
 //! Responses of the emulator: one HDF5 file each, small, and refused unless every number of it is as it was written.
 //!
 //! A file is found by its [key](response_key), a hash of what the response is for, and kept honest by its digest, a hash of all that
-//! is in it but the provenance. A [seal](super::seal) keeps damaged files from the library that reads them.
+//! is in it but the provenance. A seal keeps damaged files from the library that reads them.
 //!
-//! Pictures and coefficients are [rounded](super::rounding) to as much as an image shows. With n pictures, each with an error of q/√12 in its coefficient
+//! Pictures and coefficients are rounded to as much as an image shows. With n pictures, each with an error of q/√12 in its coefficient
 //! (a step q) and a root mean square of w, the image of a column is off by T w q √(n/12), where T² is the sum of the squares of all terms: 3
-//! for a texture of some ten pm, about 25 at the border of what is certified. Steps of [`COEFFICIENTS`] of the contrast over w give
-//! 1e-5 to 1e-4 of the contrast for 48 pictures, rms; the same holds for pictures with [`PICTURES`], whose errors do not grow with terms.
+//! for a texture of some ten pm, about 25 at the border of what is certified. Steps of `COEFFICIENTS` of the contrast over w give
+//! 1e-5 to 1e-4 of the contrast for 48 pictures, rms; the same holds for pictures with `PICTURES`, whose errors do not grow with terms.
 //! Pictures that matter less get fewer bits: steps are equal in the image, not in the numbers.
 
 use std::io::Write;
