@@ -379,8 +379,8 @@ fn what_the_response_is_not_for_is_refused_by_name() {
         ),
         (
             &[(
-                "inner_mrad = 80.0\nouter_mrad = 200.0",
-                "inner_mrad = 80.0\nouter_mrad = 200.0\nsegments = 4",
+                "[detectors.haadf]\ninner_mrad = 80.0\nouter_mrad = 200.0",
+                "[detectors.haadf.segmented]\ninner_mrad = 80.0\nouter_mrad = 200.0\nrings = 1\nsectors = 4",
             )],
             "annular",
         ),
