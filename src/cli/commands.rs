@@ -8,6 +8,7 @@ use ferrostem::experiment::{self, MapSettings, Reading};
 use ferrostem::settings::Source;
 use ferrostem::simulation::{self, Outcome, SimulationSettings};
 use ferrostem::storage;
+use ferrostem::storage::frames::Frames;
 
 use super::{Command, Mapping, Shared, Variation};
 
@@ -163,7 +164,13 @@ impl From<super::Reading> for Reading {
         Self {
             sampling: reading.sampling,
             signal: reading.signal,
-            frame: reading.frame,
+            frames: match reading.frame {
+                Some(frame) => Frames::One(frame),
+                None if reading.average => Frames::Average {
+                    align: reading.align,
+                },
+                None => Frames::Unsaid,
+            },
         }
     }
 }

@@ -4,26 +4,18 @@ use nalgebra::{Cholesky, DMatrix};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
-use super::expansion::{Order, stiffness, terms};
+use super::expansion::{Order, degrees, powers, stiffness, variables};
 use super::modes::{Modes, product};
-use super::patch::{SIDE, cut, importance};
+use super::patch::{SIDE, cut, share};
 use super::response::Kernel;
 use super::sites::{Kind, Sites};
 use super::surroundings::{Symmetry, standard_orientation, surroundings};
 use crate::error::{Error, Result};
 
-/// Images that samples are kept in, more than a response keeps.
-const SAMPLE_MODES: usize = 160;
+/// Images that samples are told in, more than a response keeps.
+const SAMPLE_MODES: usize = 256;
 /// Least weight of any term, relative to the data: terms that the data do not determine become zero.
 const LEAST_RIDGE: f64 = 1e-9;
-
-/// Places of the columns of a kind in a block of `cells` × `cells`, on the half lattice.
-#[must_use]
-pub fn places(kind: Kind, cells: usize) -> Vec<[i64; 2]> {
-    let side = 2 * cells as i64;
-    let all = (0..side * side).map(|n| [n % side, n / side]);
-    all.filter(|&place| Kind::at(place) == kind).collect()
-}
 
 /// The symmetries of a column in standard orientation, first the identity.
 fn symmetries(kind: Kind) -> Vec<Symmetry> {
@@ -50,11 +42,13 @@ pub struct Lesson {
 pub struct School {
     edge: f64,
     ridge: f64,
-    /// Orthonormal images of patches times importance, per kind.
+    /// Orthonormal images of patches, every pixel times its share in an image, per kind.
     modes: [Modes; 3],
     /// What each symmetry of a kind does to coefficients.
     mirrors: [Vec<(Symmetry, Array2<f32>)>; 3],
-    importance: Vec<f32>,
+    share: Vec<f32>,
+    /// Sum of the squares of all shares.
+    pixels: f64,
 }
 
 impl School {
@@ -66,12 +60,14 @@ impl School {
             all.map(|symmetry| (symmetry, modes[kind as usize].symmetry(symmetry, SIDE)))
                 .collect()
         });
+        let share = share(edge);
         Self {
             edge,
             ridge,
             modes,
             mirrors,
-            importance: importance(edge),
+            pixels: share.iter().map(|x| f64::from(*x).powi(2)).sum(),
+            share,
         }
     }
 
@@ -79,7 +75,7 @@ impl School {
     /// their mirror images. All arrays count alike.
     #[must_use]
     pub fn modes(kind: Kind, patches: &[Array2<f32>], edge: f64) -> Modes {
-        let (symmetries, importance) = (symmetries(kind), importance(edge));
+        let (symmetries, share) = (symmetries(kind), share(edge));
         let count: usize = patches.iter().map(Array2::nrows).sum();
         let mut rows = Array2::zeros((count * symmetries.len(), SIDE * SIDE));
         let mut next = 0;
@@ -89,7 +85,7 @@ impl School {
             for patch in patches.rows() {
                 for symmetry in &symmetries {
                     let row = rows.row_mut(next);
-                    for ((pixel, value), weight) in row.into_iter().enumerate().zip(&importance) {
+                    for ((pixel, value), weight) in row.into_iter().enumerate().zip(&share) {
                         *value = scale * weight * patch[symmetry.source_pixel(pixel, SIDE)];
                     }
                     next += 1;
@@ -102,9 +98,9 @@ impl School {
     /// Coefficients `(column, mode)` of the patches of a kind in a periodic image `(y, x)`.
     #[must_use]
     pub fn sample(&self, image: ArrayView2<'_, f64>, sites: &Sites, kind: Kind) -> Array2<f32> {
-        let mut patches = cut(image, sites, &places(kind, sites.cells[0]), self.edge);
+        let mut patches = cut(image, sites, &kind.places(sites.cells[0]), self.edge);
         for mut patch in patches.rows_mut() {
-            for (value, weight) in patch.iter_mut().zip(&self.importance) {
+            for (value, weight) in patch.iter_mut().zip(&self.share) {
                 *value *= weight;
             }
         }
@@ -120,7 +116,7 @@ impl School {
         order: Order,
         mirrored: bool,
     ) -> (Array2<f64>, Array2<f32>) {
-        let places = places(kind, lessons[0].sites[0].cells[0]);
+        let places = kind.places(lessons[0].sites[0].cells[0]);
         let index = kind as usize;
         let all = &self.mirrors[index];
         let symmetries = if mirrored { &all[..] } else { &all[..1] };
@@ -128,15 +124,18 @@ impl School {
         let rows = per_symmetry * symmetries.len();
         let mut inputs: Vec<f64> = Vec::new();
         let mut outputs = Array2::zeros((rows, self.modes[index].images.nrows()));
-        let mut row = Vec::new();
+        let (degrees, mut values) = (degrees(order, kind), Vec::new());
         for (s, (symmetry, matrix)) in symmetries.iter().enumerate() {
             for (l, lesson) in lessons.iter().enumerate() {
                 let first = s * per_symmetry + l * places.len();
                 for &place in &places {
                     let both = symmetry.after(standard_orientation(place));
                     let around = surroundings(&lesson.sites[depth], place, both, self.edge);
-                    terms(order, &around, both.vector(lesson.tilt_mrad), &mut row);
-                    inputs.extend(&row);
+                    variables(order, &around, &mut values);
+                    let powers = powers(order, both.vector(lesson.tilt_mrad));
+                    for (value, &degree) in values.iter().zip(&degrees) {
+                        inputs.extend(powers[..degree].iter().map(|power| value * power));
+                    }
                 }
                 let coefficients = lesson.samples[index].index_axis(Axis(1), depth);
                 outputs
@@ -162,15 +161,8 @@ impl School {
     ) -> Result<Array2<f32>> {
         let (inputs, outputs) = self.rows(lessons, kind, depth, order, true);
         let rows = inputs.nrows() as f64;
-        let place = places(kind, 2)[0];
-        let example = surroundings(
-            &lessons[0].sites[depth],
-            place,
-            standard_orientation(place),
-            self.edge,
-        );
         let mut normal = inputs.t().dot(&inputs);
-        for (term, stiffness) in stiffness(order, &example).iter().enumerate() {
+        for (term, stiffness) in stiffness(&degrees(order, kind)).iter().enumerate() {
             normal[(term, term)] += rows * (LEAST_RIDGE + self.ridge * stiffness);
         }
         let right = inputs.t().dot(&outputs.mapv(f64::from));
@@ -190,7 +182,7 @@ impl School {
     }
 
     /// Errors of each [`Order::LADDER`] on blocks that were not learnt from, over some depths, for one kind: root mean square over
-    /// the pixels of patches, as far as they count, as a fraction of the contrast.
+    /// the pixels of patches, by their share in an image, as a fraction of the contrast.
     ///
     /// # Errors
     /// Equations that cannot be solved.
@@ -201,7 +193,6 @@ impl School {
         kind: Kind,
         depths: &[usize],
     ) -> Result<Vec<f64>> {
-        let pixels: f64 = self.importance.iter().map(|w| f64::from(*w).powi(2)).sum();
         let of_order = |&order: &Order| {
             let squares = depths.par_iter().map(|&depth| {
                 let fitted = self.fit(lessons, kind, depth, order)?.mapv(f64::from);
@@ -209,7 +200,8 @@ impl School {
                 for lesson in unseen {
                     let (inputs, outputs) = self.rows(&[lesson], kind, depth, order, false);
                     let off = inputs.dot(&fitted) - outputs.mapv(f64::from);
-                    let mean = off.mapv(|x| x * x).sum() / (outputs.nrows() as f64 * pixels);
+                    let squares = off.mapv(|x| x * x).sum();
+                    let mean = squares / (outputs.nrows() as f64 * self.pixels);
                     sum += mean / lesson.contrast[depth].powi(2) / unseen.len() as f64;
                 }
                 Ok(sum)
@@ -245,22 +237,20 @@ impl School {
             for (term, column) in inputs.axis_iter(Axis(1)).enumerate() {
                 let size = column.mapv(|x| x * x).mean().unwrap_or(0.0).sqrt() / contrast;
                 rows.row_mut(depth * terms + term)
-                    .assign(&fitted.row(term).mapv(|x| x * size as f32));
+                    .assign(&fitted.row(term).mapv(|x| f64::from(x) * size));
             }
         }
-        let leading = Modes::leading(rows.view(), modes);
-        let mut coefficients = Array3::zeros((depths, terms, leading.images.nrows()));
+        // Modes are of what is seen of patches, and orthonormal: so are the leading pictures.
+        let leading = Modes::leading(rows.mapv(|x| x as f32).view(), modes).images;
+        let mut coefficients = Array3::zeros((depths, terms, leading.nrows()));
         for (depth, fitted) in fitted.iter().enumerate() {
             coefficients
                 .index_axis_mut(Axis(0), depth)
-                .assign(&product(fitted.view(), leading.images.t()));
+                .assign(&product(fitted.view(), leading.t()));
         }
-        let mut images = product(
-            leading.images.view(),
-            self.modes[kind as usize].images.view(),
-        );
+        let mut images = product(leading.view(), self.modes[kind as usize].images.view());
         for mut image in images.rows_mut() {
-            for (value, weight) in image.iter_mut().zip(&self.importance) {
+            for (value, weight) in image.iter_mut().zip(&self.share) {
                 *value /= weight;
             }
         }

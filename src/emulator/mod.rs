@@ -11,6 +11,7 @@
 
 pub mod certificate;
 pub mod expansion;
+pub mod field;
 pub mod learning;
 pub mod microscope;
 pub mod modes;
@@ -19,7 +20,9 @@ pub mod render;
 pub mod response;
 pub mod settings;
 pub mod sites;
+mod stamp;
 pub mod surroundings;
+mod taps;
 pub mod training;
 
 pub use certificate::{Certificate, Comparison, Range};

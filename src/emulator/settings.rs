@@ -15,6 +15,8 @@ pub struct TrainingSettings {
     pub validation_blocks: usize,
     /// Cells along each side of a block: the field that a probe has for itself.
     pub cells: usize,
+    /// Cells along each side of the field that images are corrected to.
+    pub field_cells: usize,
     /// Depth of a block [cells].
     pub depth_cells: usize,
     /// Least depth that is learnt [cells].
@@ -42,19 +44,20 @@ pub struct TrainingSettings {
 impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
-            blocks: 22,
-            validation_blocks: 2,
-            cells: 6,
+            blocks: 52,
+            validation_blocks: 4,
+            cells: 4,
+            field_cells: 8,
             depth_cells: 76,
             least_depth_cells: 9,
             tilt_mrad: 10.5,
             mean_amplitude: 1.4,
             rms_amplitude: 0.4,
-            shortest_wave_angstrom: 11.8,
+            shortest_wave_angstrom: 11.0,
             column_noise_angstrom: 0.04,
             rigid_shift_angstrom: 0.1,
             samarium_fraction: 0.25,
-            modes: 48,
+            modes: 128,
             ridge: 3e-4,
         }
     }
@@ -80,7 +83,7 @@ impl TrainingSettings {
             "blocks",
             self.blocks,
             2.0..=1000.0,
-            "22 gives what is certified",
+            "52 give what is certified",
         )?;
         count("validation_blocks", self.validation_blocks, 1.0..=100.0, "")?;
         count(
@@ -96,6 +99,13 @@ impl TrainingSettings {
                 "an even number: R3c repeats every 2 cells",
             ));
         }
+        let block = self.cells as f64;
+        count(
+            "field_cells",
+            self.field_cells,
+            block..=64.0,
+            "at least cells",
+        )?;
         let least = self.least_depth_cells as f64;
         count(
             "least_depth_cells",
