@@ -53,6 +53,28 @@ pub struct Reading {
     pub frames: Frames,
 }
 
+impl Reading {
+    /// What of it was said, as TOML behind the settings.
+    fn told(&self) -> String {
+        let mut told = String::new();
+        if let Some(sampling) = self.sampling {
+            told += &format!("sampling_angstrom = {sampling:?}\n");
+        }
+        if let Some(signal) = &self.signal {
+            told += &format!("signal = {signal:?}\n");
+        }
+        told += &match self.frames {
+            Frames::Unsaid => String::new(),
+            Frames::One(frame) => format!("frame = {frame}\n"),
+            Frames::Average { align } => format!("average = true\nalign = {align}\n"),
+        };
+        if told.is_empty() {
+            return told;
+        }
+        format!("\n[image]\n{told}")
+    }
+}
+
 /// Opens one image, says what was chosen, and notes it in the provenance.
 ///
 /// # Errors
@@ -81,6 +103,7 @@ pub(super) fn open_image(
         reporter.say(notice);
     }
     provenance.add_input(path)?;
+    provenance.settings += &reading.told();
     // The truth is that of single frames, and counts from their corner.
     let averaged = matches!(reading.frames, Frames::Average { .. });
     let truth = micrograph.truth.filter(|_| !averaged);
@@ -274,7 +297,10 @@ impl MapFiles<'_> {
             let header: Vec<&str> = header.iter().map(String::as_str).collect();
             tables::write_table(&here.join(name), &header, rows)?;
         }
-        let summary = format!("{}\n\n{}\n", map.summary(), analysis.summary());
+        let mut summary = format!("{}\n\n{}\n", map.summary(), analysis.summary());
+        if let Some(warning) = &analysis.calibration_warning {
+            summary += &format!("warning: {warning}\n");
+        }
         write_file(&here.join("summary.txt"), summary.as_bytes())?;
         write_file(
             &here.join("analysis.toml"),

@@ -21,7 +21,7 @@ const BIFEO3: f64 = -2.35;
 const BIFEO3_SOURCE: &str = "BiFeO3: P = 96 uC/cm2 along [111] (90 to 100: Neaton et al., Phys. Rev. B 71, 014113 (2005)) over \
     D = -23.62 pm per axis (Palewicz et al., Acta Cryst. B 63, 537 (2007))";
 /// e/Å² in µC/cm² (CODATA 2018, exact).
-const CHARGE_PER_AREA: f64 = 1602.176_634;
+const CHARGE_PER_AREA: f64 = 1_602.176_634;
 
 /// How D becomes P; the section is there when P is wanted.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

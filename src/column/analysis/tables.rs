@@ -219,9 +219,14 @@ impl Analysis {
         ));
         for (number, domain) in self.domains.list.iter().enumerate().take(12) {
             let [dx, dy] = domain.mean;
-            let [sx, sy] = domain.covariance.sigma();
+            let mean = match domain.covariance.sigma() {
+                [sx, sy] if sx.is_finite() => {
+                    format!("({dx:+.2} ± {sx:.2}, {dy:+.2} ± {sy:.2})")
+                }
+                _ => format!("({dx:+.2}, {dy:+.2})"),
+            };
             lines.push(format!(
-                "  domain {}: {} cells, {:.1} nm², mean D = ({dx:+.2} ± {sx:.2}, {dy:+.2} ± {sy:.2}) pm",
+                "  domain {}: {} cells, {:.1} nm², mean D = {mean} pm",
                 number + 1,
                 domain.cells.len(),
                 domain.area_nm2
@@ -242,9 +247,6 @@ impl Analysis {
                     "narrower than the lattice resolves".to_owned()
                 }
             ));
-        }
-        if let Some(warning) = &self.calibration_warning {
-            lines.push(format!("warning: {warning}"));
         }
         lines.join("\n")
     }

@@ -87,7 +87,7 @@ fn draw_wall(canvas: &mut Canvas, wall: &WallLine, place: &Place) {
             corner(from, -1.0),
         ];
         let paint = Paint {
-            opacity: 0.22,
+            opacity: 0.12,
             ..Paint::fill(BLACK)
         };
         canvas.polyline(&band, true, &paint);
