@@ -16,6 +16,8 @@ mod field;
 mod filter;
 mod find;
 mod fit;
+#[cfg(test)]
+mod gates;
 mod gaussian;
 pub mod lattice;
 pub mod map;
