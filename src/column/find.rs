@@ -10,6 +10,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
+use ndarray::Array2;
+
 use super::filter::{maxima, smooth};
 use super::lattice::{Lattice, length};
 use crate::crystal::polarization::Point;
@@ -58,6 +60,8 @@ impl Site {
 
 /// The peaks of the smoothed image.
 struct Peaks {
+    /// The image smoothed over a part of a column.
+    seen: Array2<f32>,
     positions: Vec<Point>,
     /// Rise over the surroundings.
     rises: Vec<f64>,
@@ -68,7 +72,8 @@ impl Peaks {
     fn of(image: &Image, pitch: f64, smoothing: f64) -> Self {
         let fine = image.sampling.map(|s| smoothing * pitch / s);
         let coarse = fine.map(|s| s * BACKGROUND_OVER_SMOOTHING);
-        let rise = smooth(&image.data, fine) - smooth(&image.data, coarse);
+        let seen = smooth(&image.data, fine);
+        let rise = &seen - &smooth(&image.data, coarse);
         let mut found = maxima(&rise);
         let mut values: Vec<f64> = found.iter().map(|m| m.value).collect();
         values.sort_by(f64::total_cmp);
@@ -84,6 +89,7 @@ impl Peaks {
             })
             .collect();
         Self {
+            seen,
             tree: Neighbours::new(&positions),
             rises: found.iter().map(|m| m.value).collect(),
             positions,
@@ -325,12 +331,26 @@ pub(super) struct Ghost {
     pub(super) twin: usize,
 }
 
-/// The sites of the lattice that the image shows, in growth order, and those just outside.
-pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> (Vec<Site>, Vec<Ghost>) {
+/// What the search found.
+pub(super) struct Found {
+    /// The sites of the lattice that the image shows, in growth order.
+    pub(super) sites: Vec<Site>,
+    /// Those just outside.
+    pub(super) ghosts: Vec<Ghost>,
+    /// The image smoothed over a part of a column.
+    pub(super) seen: Array2<f32>,
+}
+
+/// The sites of the lattice that the image shows.
+pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> Found {
     let pitch = lattice.pitch();
     let peaks = Peaks::of(image, pitch, smoothing);
     let Some(seed) = peaks.seed(lattice, CATCH * pitch) else {
-        return (Vec::new(), Vec::new());
+        return Found {
+            sites: Vec::new(),
+            ghosts: Vec::new(),
+            seen: peaks.seen,
+        };
     };
     let mut growth = Growth {
         taken: vec![false; peaks.positions.len()],
@@ -350,6 +370,9 @@ pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> (Vec<Si
         (rows - 1) as f64 * image.sampling[0],
     ];
     growth.fill(extent);
-    let ghosts = growth.ghosts(extent);
-    (growth.sites, ghosts)
+    Found {
+        ghosts: growth.ghosts(extent),
+        sites: growth.sites,
+        seen: peaks.seen,
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! 1. [`lattice`]: the repeat of the A lattice, from the image's autocorrelation.
 //! 2. `find`: peaks, claimed by the sites of this lattice in a growth that follows its distortions.
-//! 3. `fit`, `gaussian`: every column by a Gaussian with its neighbours subtracted.
+//! 3. `fit`, `normal`, `joint`: all columns at once, by maximum likelihood with the measured noise.
 //! 4. [`map`]: sublattices, flags, polar vectors.
 //!
 //! Beside it stands [`fit_window`]: one column in a window of its own, the plain measurement that published biases refer to.
@@ -11,7 +11,6 @@
 //! Origin, axes and units as in the crate's [conventions](crate#conventions).
 
 mod background;
-mod common;
 mod field;
 mod filter;
 mod find;
@@ -19,9 +18,12 @@ mod fit;
 #[cfg(test)]
 mod gates;
 mod gaussian;
+mod joint;
 pub mod lattice;
 pub mod map;
 mod noise;
+mod normal;
+mod rows;
 mod settings;
 #[cfg(test)]
 mod synthetic;
@@ -60,9 +62,10 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         "lattice with a pitch of {pitch:.3} Å, {:.0} standard errors above chance",
         prior.significance
     ));
-    let (sites, ghosts) = find::sites(image, &lattice, settings.smoothing);
-    let fitted = fit::fit_all(image, &sites, &ghosts, pitch, settings, reporter);
-    let columns = map::assemble(image, &sites, &fitted, &lattice, settings);
+    let found = find::sites(image, &lattice, settings.smoothing);
+    let usable = ndarray::Array2::ones(image.data.raw_dim());
+    let fitted = fit::fit_all(image, &usable, &found, pitch, settings, reporter);
+    let columns = map::assemble(image, &found.sites, &fitted, &lattice, settings);
     let good = columns
         .iter()
         .filter(|c| c.sublattice == Sublattice::A && c.flags == 0)
