@@ -1,4 +1,5 @@
-//! Speed, measured with criterion: `cargo bench -- step`, `cargo bench -- engines`, `cargo bench -- potential`, or all of it.
+//! Speed, measured with criterion: `cargo bench -- step`, `cargo bench -- engines`, `cargo bench -- potential`,
+//! `cargo bench -- emulator`, or all of it.
 //! `cargo bench -- --test` runs each once, to see that it works. What came out is in `docs/benchmarks/`.
 
 #![expect(
@@ -6,6 +7,7 @@
     reason = "a bench that cannot be set up has nothing to measure"
 )]
 
+mod emulator;
 mod engines;
 mod naive;
 mod potential;
@@ -17,5 +19,6 @@ fn main() {
     step::benches(&mut criterion);
     engines::benches(&mut criterion);
     potential::benches(&mut criterion);
+    emulator::benches(&mut criterion);
     criterion.final_summary();
 }

@@ -24,7 +24,7 @@
 //! | 6 | `simulation` |
 //! | 5 | `column`, `network` |
 //! | 4 | `storage` |
-//! | 3 | `emulator` |
+//! | 3 | `emulator`, `registration` |
 //! | 2 | `multislice`, `acquisition` |
 //! | 1 | `crystal` |
 //! | 0 | `units`, `rng`, `image`, `neighbours`, `settings`, `progress`, `provenance`, `error` |
@@ -42,6 +42,7 @@ pub mod neighbours;
 pub mod network;
 pub mod progress;
 pub mod provenance;
+pub mod registration;
 pub mod rng;
 pub mod settings;
 pub mod simulation;

@@ -8,6 +8,7 @@ use ferrostem::experiment::{self, Reading};
 use ferrostem::settings::Source;
 use ferrostem::simulation::{self, Outcome, SimulationSettings};
 use ferrostem::storage;
+use ferrostem::storage::frames::Frames;
 
 use super::{Command, Shared, Variation};
 
@@ -140,7 +141,13 @@ impl From<super::Reading> for Reading {
         Self {
             sampling: reading.sampling,
             signal: reading.signal,
-            frame: reading.frame,
+            frames: match reading.frame {
+                Some(frame) => Frames::One(frame),
+                None if reading.average => Frames::Average {
+                    align: reading.align,
+                },
+                None => Frames::Unsaid,
+            },
         }
     }
 }

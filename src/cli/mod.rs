@@ -67,8 +67,14 @@ struct Reading {
     #[arg(long, value_name = "PATH")]
     signal: Option<String>,
     /// Which frame of a stack, counting from 0
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    frame: usize,
+    #[arg(long, value_name = "N", conflicts_with = "average")]
+    frame: Option<usize>,
+    /// The average of all frames of a stack
+    #[arg(long)]
+    average: bool,
+    /// Take the drift between the frames back before they are averaged
+    #[arg(long, requires = "average")]
+    align: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -104,7 +110,7 @@ enum Command {
         after_help = "Example:\n  ferrostem columns micrograph.dm4 -o map\n  ferrostem columns scan.tif --sampling 0.2 -o map"
     )]
     Columns {
-        /// Image: hspy, dm3, dm4, tif, npy, png, or HDF5 with --signal
+        /// Image: hspy, dm3, dm4, emd, ser, mrc, tif, npy, png, or HDF5 with --signal
         image: PathBuf,
         /// Folder of the results
         #[arg(short, long, value_name = "DIR")]
@@ -162,7 +168,7 @@ enum Command {
     Predict {
         /// Folder of the model
         model: PathBuf,
-        /// Image: hspy, dm3, dm4, tif, npy, png, or HDF5 with --signal
+        /// Image: hspy, dm3, dm4, emd, ser, mrc, tif, npy, png, or HDF5 with --signal
         image: PathBuf,
         /// Folder of the results
         #[arg(short, long, value_name = "DIR")]

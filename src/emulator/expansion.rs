@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::surroundings::Surroundings;
+use super::sites::{Kind, Sites};
+use super::surroundings::{Surroundings, standard_orientation, surroundings};
 
 /// Tilts are measured in this [mrad].
 const TILT: f64 = 10.0;
@@ -53,57 +54,73 @@ impl Order {
     }
 }
 
-/// How strongly first-order terms are held back in a fit, and products; those with tilt are ten times as stiff.
-const STIFFNESS: [f64; 4] = [1.0, 1.0, 1.0, 1.0];
+/// How strongly terms with a tilt are held back in a fit, relative to those without.
 const STIFFNESS_WITH_TILT: f64 = 10.0;
 
-/// The values of all terms for some surroundings and a tilt `[x, y]` [mrad].
-pub fn terms(order: Order, surroundings: &Surroundings, tilt_mrad: [f64; 2], terms: &mut Vec<f64>) {
-    let mut powers = Vec::new();
-    let [x, y] = tilt_mrad.map(|t| t / TILT);
-    for total in 0..=i32::from(order.tilt.max(2)) {
-        for i in 0..=total {
-            powers.push(x.powi(i) * y.powi(total - i));
+/// The variables of an order for some surroundings: one for the mean image, then numbers and their products. Terms are these, each
+/// times as many [`powers`] of the tilt as [`degrees`] says.
+pub fn variables(order: Order, surroundings: &Surroundings, values: &mut Vec<f64>) {
+    values.clear();
+    values.push(1.0);
+    if order.linear.is_some() {
+        values.extend(&surroundings.linear);
+    }
+    if order.nearest.is_some() {
+        let nearest = &surroundings.linear[..surroundings.nearest];
+        for (i, one) in nearest.iter().enumerate() {
+            values.extend(nearest[i..].iter().map(|other| one * other));
         }
     }
-    terms.clear();
-    terms.extend(&powers[..count(order.tilt)]);
-    let mut add = |degree: Option<u8>, values: &mut dyn Iterator<Item = f64>| {
-        if let Some(degree) = degree {
-            for value in values {
-                terms.extend(powers[..count(degree)].iter().map(|power| value * power));
-            }
-        }
-    };
-    let nearest = &surroundings.linear[..surroundings.nearest];
-    add(order.linear, &mut surroundings.linear.iter().copied());
-    let mut pairs =
-        (0..nearest.len()).flat_map(|i| nearest[i..].iter().map(move |other| nearest[i] * other));
-    add(order.nearest, &mut pairs);
-    add(order.second, &mut surroundings.second.iter().copied());
-    add(order.third, &mut surroundings.third.iter().copied());
+    if order.second.is_some() {
+        values.extend(&surroundings.second);
+    }
+    if order.third.is_some() {
+        values.extend(&surroundings.third);
+    }
 }
 
-/// How strongly each term is held back in a fit, relative to the mean image.
+/// How many powers of the tilt go with each variable of a kind of column.
 #[must_use]
-pub fn stiffness(order: Order, surroundings: &Surroundings) -> Vec<f64> {
-    let nearest = surroundings.nearest;
-    let mut all = vec![0.0; count(order.tilt)];
-    for (group, (degree, values)) in [
-        (order.linear, surroundings.linear.len()),
+pub fn degrees(order: Order, kind: Kind) -> Vec<usize> {
+    // How many variables there are does not depend on where columns stand.
+    let place = kind.places(1)[0];
+    let sites = Sites::undistorted(1.0);
+    let around = surroundings(&sites, place, standard_orientation(place), 1.0);
+    let nearest = around.nearest;
+    let groups = [
+        (Some(order.tilt), 1),
+        (order.linear, around.linear.len()),
         (order.nearest, nearest * (nearest + 1) / 2),
-        (order.second, surroundings.second.len()),
-        (order.third, surroundings.third.len()),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let Some(degree) = degree else { continue };
-        for _ in 0..values {
-            all.push(STIFFNESS[group]);
-            let stiff = STIFFNESS[group] * STIFFNESS_WITH_TILT;
-            all.extend(std::iter::repeat_n(stiff, count(degree) - 1));
-        }
+        (order.second, around.second.len()),
+        (order.third, around.third.len()),
+    ];
+    let of_group = |(degree, variables): (Option<u8>, usize)| {
+        degree
+            .into_iter()
+            .flat_map(move |degree| std::iter::repeat_n(count(degree), variables))
+    };
+    groups.into_iter().flat_map(of_group).collect()
+}
+
+/// Products of powers of a tilt `[x, y]` [mrad], by their degree.
+#[must_use]
+pub fn powers(order: Order, tilt_mrad: [f64; 2]) -> Vec<f64> {
+    let [x, y] = tilt_mrad.map(|t| t / TILT);
+    let highest = [Some(order.tilt), order.linear, order.nearest, order.second];
+    let highest = highest.into_iter().flatten().chain(order.third).max();
+    let of_degree = |total: i32| (0..=total).map(move |i| x.powi(i) * y.powi(total - i));
+    (0..=i32::from(highest.unwrap_or(0)))
+        .flat_map(of_degree)
+        .collect()
+}
+
+/// How strongly each term is held back in a fit.
+#[must_use]
+pub fn stiffness(degrees: &[usize]) -> Vec<f64> {
+    let mut all = vec![0.0; degrees.first().copied().unwrap_or(0)];
+    for &degree in degrees.iter().skip(1) {
+        all.push(1.0);
+        all.extend(std::iter::repeat_n(STIFFNESS_WITH_TILT, degree - 1));
     }
     all
 }
@@ -118,9 +135,28 @@ fn count(degree: u8) -> usize {
 mod tests {
     use super::*;
 
-    /// As many terms as stiffnesses, and the first is the mean image.
+    /// As many variables as degrees, for every order and kind.
     #[test]
-    fn every_term_has_its_stiffness() {
+    fn every_variable_has_its_degree() {
+        let sites = Sites::undistorted(4.0);
+        let mut values = Vec::new();
+        for kind in Kind::ALL {
+            let place = kind.places(1)[0];
+            let around = surroundings(&sites, place, standard_orientation(place), 4.0);
+            for order in Order::LADDER {
+                variables(order, &around, &mut values);
+                let degrees = degrees(order, kind);
+                assert_eq!(values.len(), degrees.len());
+                assert_eq!(stiffness(&degrees).len(), degrees.iter().sum::<usize>());
+                let most = degrees.iter().max().copied();
+                assert_eq!(Some(powers(order, [10.0, 5.0]).len()), most);
+            }
+        }
+    }
+
+    /// Variables and powers as written out by hand.
+    #[test]
+    fn variables_are_products() {
         let around = Surroundings {
             linear: vec![2.0, 3.0, 5.0],
             nearest: 2,
@@ -128,13 +164,10 @@ mod tests {
             third: vec![11.0],
         };
         let mut values = Vec::new();
-        for order in Order::LADDER {
-            terms(order, &around, [10.0, 5.0], &mut values);
-            assert_eq!(values.len(), stiffness(order, &around).len());
-            assert!((values[0] - 1.0).abs() < 1e-12 && (values[2] - 1.0).abs() < 1e-12);
-        }
         let order = Order::new([Some(0), Some(0), Some(0), Some(0), Some(0)]);
-        terms(order, &around, [0.0; 2], &mut values);
+        variables(order, &around, &mut values);
         assert_eq!(values, [1.0, 2.0, 3.0, 5.0, 4.0, 6.0, 9.0, 7.0, 11.0]);
+        let order = Order::new([Some(2), None, None, None, None]);
+        assert_eq!(powers(order, [20.0, 30.0]), [1.0, 3.0, 2.0, 9.0, 6.0, 4.0]);
     }
 }

@@ -19,7 +19,9 @@ pub mod render;
 pub mod response;
 pub mod settings;
 pub mod sites;
+mod stamp;
 pub mod surroundings;
+mod taps;
 pub mod training;
 
 pub use certificate::{Certificate, Comparison, Range};

@@ -22,8 +22,11 @@ pub const REACH: f64 = 2.2;
 const CORE: f64 = 2.6;
 /// How much far pixels count.
 const FAR: f64 = 0.03;
+/// The same for pixels that only filters see when pictures are chosen, and how far these see [Å].
+const FILTERED: f64 = 0.05;
+const FILTER_REACH: f64 = 1.9;
 
-/// How much each pixel of a patch counts when patches are compared, row by row, for a cell of `edge` [Å].
+/// How much each pixel of a patch counts when samples are kept, row by row, for a cell of `edge` [Å].
 #[must_use]
 pub fn importance(edge: f64) -> Vec<f32> {
     let pixel = edge / PIXELS_PER_CELL as f64;
@@ -32,6 +35,26 @@ pub fn importance(edge: f64) -> Vec<f32> {
             let off = |k: usize| (k as f64 - HALF as f64) * pixel;
             let distance = off(n % SIDE).hypot(off(n / SIDE));
             (FAR + (1.0 - FAR) / (1.0 + (distance / CORE).powi(12))) as f32
+        })
+        .collect()
+}
+
+/// How much of the joined image each pixel of a patch is, row by row, where columns stand in their ideal places; pixels that only
+/// filters see count a little, the less the farther they are.
+#[must_use]
+pub fn share(edge: f64) -> Vec<f32> {
+    let pixel = edge / PIXELS_PER_CELL as f64;
+    let weight = |x: f64, y: f64| (1.0 - (x * x + y * y) / (REACH * REACH)).max(0.0).powi(4);
+    (0..SIDE * SIDE)
+        .map(|n| {
+            let off = |k: usize| (k as f64 - HALF as f64) * pixel;
+            let (x, y) = (off(n % SIDE), off(n / SIDE));
+            let places = (-6..=6).flat_map(|j| (-6..=6).map(move |i| [i, j]));
+            let all: f64 = places
+                .map(|[i, j]| weight(x - 0.5 * edge * f64::from(i), y - 0.5 * edge * f64::from(j)))
+                .sum();
+            let filtered = FILTERED / (1.0 + (x.hypot(y) / FILTER_REACH).powi(8));
+            filtered.max(weight(x, y) / all) as f32
         })
         .collect()
 }

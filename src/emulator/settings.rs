@@ -13,6 +13,10 @@ pub struct TrainingSettings {
     pub blocks: usize,
     /// Blocks that only tell which order is best.
     pub validation_blocks: usize,
+    /// Blocks among the first that are run once more in a wider field, from which all are corrected.
+    pub wide_blocks: usize,
+    /// How many blocks wide and high that field is.
+    pub wide_copies: usize,
     /// Cells along each side of a block: the field that a probe has for itself.
     pub cells: usize,
     /// Depth of a block [cells].
@@ -42,19 +46,21 @@ pub struct TrainingSettings {
 impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
-            blocks: 22,
-            validation_blocks: 2,
-            cells: 6,
+            blocks: 60,
+            validation_blocks: 4,
+            wide_blocks: 5,
+            wide_copies: 2,
+            cells: 4,
             depth_cells: 76,
             least_depth_cells: 9,
             tilt_mrad: 10.5,
             mean_amplitude: 1.4,
             rms_amplitude: 0.4,
-            shortest_wave_angstrom: 11.8,
+            shortest_wave_angstrom: 11.0,
             column_noise_angstrom: 0.04,
             rigid_shift_angstrom: 0.1,
             samarium_fraction: 0.25,
-            modes: 48,
+            modes: 64,
             ridge: 3e-4,
         }
     }
@@ -80,9 +86,12 @@ impl TrainingSettings {
             "blocks",
             self.blocks,
             2.0..=1000.0,
-            "22 gives what is certified",
+            "60 give what is certified",
         )?;
         count("validation_blocks", self.validation_blocks, 1.0..=100.0, "")?;
+        let all = self.blocks as f64;
+        count("wide_blocks", self.wide_blocks, 0.0..=all, "at most blocks")?;
+        count("wide_copies", self.wide_copies, 2.0..=8.0, "")?;
         count(
             "cells",
             self.cells,

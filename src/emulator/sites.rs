@@ -51,6 +51,14 @@ impl Kind {
             _ => Self::O,
         }
     }
+
+    /// Places of the columns of this kind in a block of `cells` × `cells`, on the half lattice.
+    #[must_use]
+    pub fn places(self, cells: usize) -> Vec<[i64; 2]> {
+        let side = 2 * cells as i64;
+        let all = (0..side * side).map(|n| [n % side, n / side]);
+        all.filter(|&place| Self::at(place) == self).collect()
+    }
 }
 
 /// All columns of a block that is periodic across the beam, down to some depth.
@@ -113,6 +121,17 @@ impl Sites {
             strands,
             doping,
         })
+    }
+
+    /// One ideal cell of `edge` [Å], again and again.
+    #[must_use]
+    pub fn undistorted(edge: f64) -> Self {
+        Self {
+            cells: [1, 1],
+            edge,
+            strands: vec![Strand::default(); ATOMS],
+            doping: vec![[0.0; MOMENTS]],
+        }
     }
 
     /// The column at a place of the half lattice `[x, y]`, anywhere.

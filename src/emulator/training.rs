@@ -118,7 +118,7 @@ impl Block {
     }
 
     /// Images on a raster of `points` × `points` over the block, behind each depth [cells]: `(detector, depth, probe)`, probes row by
-    /// row.
+    /// row. The field is `copies` blocks wide and high, all alike.
     ///
     /// # Errors
     /// As the constructors of potential and engine.
@@ -127,14 +127,32 @@ impl Block {
         microscope: &Microscope,
         depths: &[usize],
         points: usize,
+        copies: usize,
     ) -> Result<Array3<f64>> {
         let [nx, ny, _] = self.cells;
-        let engine = microscope.engine(&self.structure, [nx, ny], depths)?;
+        let field = self.repeated(copies);
+        let engine = microscope.engine(&field, [nx * copies, ny * copies], depths)?;
         let step = [0, 1].map(|axis| self.structure.cell[axis] / points as f64);
         let positions: Vec<Point> = (0..points * points)
             .map(|n| [(n % points) as f64 * step[0], (n / points) as f64 * step[1]])
             .collect();
         Ok(engine.with_tilt(self.tilt_mrad).scan(&positions))
+    }
+
+    /// The atoms of `copies` × `copies` blocks side by side.
+    fn repeated(&self, copies: usize) -> Structure {
+        let [x, y, z] = self.structure.cell;
+        let mut field = self.structure.clone();
+        for copy in 1..copies * copies {
+            let off = [(copy % copies) as f64 * x, (copy / copies) as f64 * y, 0.0];
+            let moved = |at: &[f64; 3]| std::array::from_fn(|axis| at[axis] + off[axis]);
+            let positions = self.structure.positions.iter().map(moved);
+            field.positions.extend(positions);
+            field.numbers.extend(&self.structure.numbers);
+            field.sublattices.extend(&self.structure.sublattices);
+        }
+        field.cell = [x * copies as f64, y * copies as f64, z];
+        field
     }
 
     /// The columns at each depth.

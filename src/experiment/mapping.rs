@@ -13,6 +13,8 @@ use crate::image::Image;
 use crate::neighbours::{Neighbours, Point};
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
+use crate::registration::RegistrationSettings;
+use crate::storage::frames::Frames;
 use crate::storage::micrograph;
 use crate::storage::output::{OutputFolder, refuse_inputs, write_file};
 use crate::storage::polarization::{MapGrid, write_polarization};
@@ -30,8 +32,8 @@ pub struct Reading {
     pub sampling: Option<f64>,
     /// Which signal of the file.
     pub signal: Option<String>,
-    /// Which frame of a stack, counting from 0.
-    pub frame: usize,
+    /// Which image of a stack.
+    pub frames: Frames,
 }
 
 /// Opens one image, says what was chosen, and notes it in the provenance.
@@ -56,17 +58,16 @@ pub(super) fn open_image(
     for notice in &micrograph.notices {
         reporter.say(notice);
     }
-    if micrograph.frames > 1 {
-        let label = micrograph.label(reading.frame);
-        reporter.say(format!(
-            "frame {} ({label}); --frame 0 to {} chooses another",
-            reading.frame,
-            micrograph.frames - 1
-        ));
+    let settings = RegistrationSettings::default();
+    let chosen = micrograph.chosen(reading.frames, reading.sampling, &settings)?;
+    for notice in &chosen.notices {
+        reporter.say(notice);
     }
-    let image = micrograph.image(reading.frame, reading.sampling)?;
     provenance.add_input(path)?;
-    Ok((image, micrograph.truth))
+    // The truth is that of single frames, and counts from their corner.
+    let averaged = matches!(reading.frames, Frames::Average { .. });
+    let truth = micrograph.truth.filter(|_| !averaged);
+    Ok((chosen.image, truth))
 }
 
 /// Finds and fits the columns of an image file and writes the map to the folder `output`.

@@ -42,6 +42,7 @@ mod span;
 mod structure_factor;
 mod synthesis;
 mod thermal;
+mod transform;
 mod view;
 mod wavefield;
 mod windowed;
@@ -65,4 +66,5 @@ pub use settings::{
 };
 pub use slicing::slice_count;
 pub use thermal::{DiffuseDetector, ThermalDiffuse, ThermalMaps, ThermalSettings, ThermalTables};
+pub use transform::ImageTransform;
 pub use windowed::{Region, ScanArea, WindowError, Windowed};

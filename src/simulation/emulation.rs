@@ -38,7 +38,7 @@ impl Default for EmulatorSettings {
         Self {
             response: None,
             lattice_angstrom: 3.9643,
-            pixels_per_cell: 48,
+            pixels_per_cell: 64,
             seed: 1,
             training: TrainingSettings::default(),
         }
@@ -64,7 +64,7 @@ impl EmulatorSettings {
             pixels,
             16.0..=256.0,
             "",
-            "48 for 30 mrad and 200 kV",
+            "64 for 30 mrad and 200 kV",
         )?;
         self.training.validate(&source.under("training"))
     }
@@ -262,7 +262,10 @@ fn check(plan: &Plan, sites: &Sites, response: &Response) -> Result<()> {
     )
 }
 
-/// The largest of everything that a response has a range for.
+/// How far from the scanned area columns are drawn, in cells: as far as a patch reaches.
+const MARGIN_CELLS: f64 = 0.75;
+
+/// The largest of everything that a response has a range for, of the columns that are drawn.
 #[derive(Debug, Default)]
 struct Extremes {
     tilt: f64,
@@ -276,8 +279,17 @@ impl Extremes {
     fn of(plan: &Plan, sites: &Sites) -> Self {
         let mut most = Self::default();
         let length = |[x, y]: [f64; 2]| x.hypot(y);
-        for y in 0..2 * sites.cells[1] as i64 {
-            for x in 0..2 * sites.cells[0] as i64 {
+        let margin = MARGIN_CELLS * sites.edge;
+        let span = |axis: usize| {
+            let raster = &plan.raster;
+            let last = (raster.points[axis] - 1) as f64 * raster.step[axis] + raster.start[axis];
+            let place = |at: f64| (2.0 * at / sites.edge).round() as i64;
+            let (first, end) = (place(raster.start[axis] - margin), place(last + margin));
+            // Once around is enough.
+            first..end.min(first + 2 * sites.cells[axis] as i64)
+        };
+        for y in span(1) {
+            for x in span(0) {
                 let (kind, own) = (Kind::at([x, y]), sites.column([x, y]));
                 most.bend = most.bend.max(own.bend * PM_PER_ANGSTROM);
                 let apart = |off: [i64; 2]| -> [f64; 2] {
@@ -294,7 +306,7 @@ impl Extremes {
                     most.samarium = most.samarium.max(sites.doping([x, y])[0]);
                 }
                 if kind != Kind::O {
-                    for off in [[2, 0], [0, 2]] {
+                    for off in [[2, 0], [0, 2], [-2, 0], [0, -2]] {
                         most.gradient = most.gradient.max(length(apart(off)));
                     }
                 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ndarray::{Array2, Array3, Array4, s};
 
-use crate::emulator::learning::{Lesson, School, places};
+use crate::emulator::learning::{Lesson, School};
 use crate::emulator::patch::{SIDE, cut};
 use crate::emulator::{
     Block, Certificate, Kind, Microscope, Modes, Order, Response, TrainingSettings,
@@ -14,13 +14,15 @@ use crate::progress::Reporter;
 use crate::storage::parts::Parts;
 
 /// Blocks from which the modes of the samples are taken.
-const FIRST_BLOCKS: usize = 3;
+const FIRST_BLOCKS: usize = 6;
 /// Depths at which they are, and at which orders are compared.
-const SOME_DEPTHS: usize = 8;
+const SOME_DEPTHS: usize = 9;
 /// Pixels along a cell that carry all of an image at 30 mrad and 200 kV.
 const POINTS_PER_CELL: usize = 20;
 /// Parts before those of the blocks hold modes.
 const BLOCK_PARTS: usize = 1000;
+/// Parts before those of blocks in a wider field hold the others.
+const WIDE_PARTS: usize = 100_000;
 
 /// What a response is to be learnt of, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,12 +42,12 @@ impl Curriculum {
     /// there.
     #[must_use]
     pub fn key(&self) -> String {
-        let numerics = TrainingSettings::default();
         let blocks = TrainingSettings {
-            blocks: numerics.blocks,
-            validation_blocks: numerics.validation_blocks,
-            modes: numerics.modes,
-            ridge: numerics.ridge,
+            blocks: 0,
+            validation_blocks: 0,
+            wide_blocks: 0,
+            modes: 0,
+            ridge: 0.0,
             ..self.training.clone()
         };
         format!(
@@ -81,7 +83,7 @@ impl Curriculum {
             if parts.read(BLOCK_PARTS + index).is_none() {
                 let images = match first.get_mut(index).and_then(Option::take) {
                     Some(images) => images,
-                    None => self.images(index)?,
+                    None => self.images(index, 1)?,
                 };
                 parts.write(
                     BLOCK_PARTS + index,
@@ -91,20 +93,32 @@ impl Curriculum {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        let bar = reporter.bar("blocks in a wider field", self.training.wide_blocks as u64);
+        for index in 0..self.training.wide_blocks {
+            if parts.read(WIDE_PARTS + index).is_none() {
+                let images = self.images(index, self.training.wide_copies)?;
+                let samples = self.samples(index, &images, &schools)?;
+                parts.write(WIDE_PARTS + index, &samples)?;
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
         let mut responses = Vec::new();
         for (detector, name) in self.microscope.detectors.keys().enumerate() {
-            let lessons: Vec<Lesson> = (0..blocks)
+            let mut lessons: Vec<Lesson> = (0..blocks)
                 .map(|index| self.lesson(index, detector, &parts))
                 .collect::<Result<_>>()?;
+            schools[detector].widen(&mut lessons)?;
             responses.push(self.response(name, &lessons, &schools[detector], reporter)?);
         }
         Ok(responses)
     }
 
-    /// Images of a block, `(detector, depth, y, x)`.
-    fn images(&self, index: usize) -> Result<Array4<f64>> {
+    /// Images of a block in a field of `copies` by `copies` of it, `(detector, depth, y, x)`.
+    fn images(&self, index: usize, copies: usize) -> Result<Array4<f64>> {
         let (depths, side) = (self.training.depths(), self.side());
-        let images = self.block(index)?.images(&self.microscope, &depths, side)?;
+        let block = self.block(index)?;
+        let images = block.images(&self.microscope, &depths, side, copies)?;
         let (detectors, depths, _) = images.dim();
         images
             .into_shape_with_order((detectors, depths, side, side))
@@ -151,13 +165,13 @@ impl Curriculum {
         let used = first.len().min(self.training.blocks);
         for (index, images) in first.iter_mut().enumerate().take(used) {
             if images.is_none() {
-                *images = Some(self.images(index)?);
+                *images = Some(self.images(index, 1)?);
             }
             let Some(images) = images else { continue };
             let block = self.block(index)?;
             for depth in some(depths.len()) {
                 let sites = block.sites(depths[depth])?;
-                let places = places(kind, self.training.cells);
+                let places = kind.places(self.training.cells);
                 let image = images.slice(s![detector, depth, .., ..]);
                 patches.push(cut(image, &sites, &places, self.edge));
             }
@@ -191,29 +205,40 @@ impl Curriculum {
         };
         let block = self.block(index)?;
         let depths = self.training.depths();
-        let numbers = parts.read(BLOCK_PARTS + index).ok_or_else(lost)?;
-        let length = numbers.len() / self.microscope.detectors.len();
-        let own = numbers.get(detector * length..(detector + 1) * length);
-        let own = own.ok_or_else(lost)?;
-        let (own, contrast) = own
-            .split_at_checked(length - depths.len())
-            .ok_or_else(lost)?;
-        let columns = Kind::ALL.map(|kind| places(kind, self.training.cells).len());
-        // Every kind has as many modes as the others.
-        let modes = own.len() / depths.len() / columns.iter().sum::<usize>();
-        let mut own = own.iter().copied();
-        let samples = columns.map(|columns| {
-            let mut samples = Array3::from_shape_simple_fn((depths.len(), columns, modes), || {
-                own.next().unwrap_or_default()
-            });
-            samples.swap_axes(0, 1);
-            samples
-        });
+        let read = |part: usize| -> Option<([Array3<f32>; 3], Vec<f64>)> {
+            let numbers = parts.read(part)?;
+            let length = numbers.len() / self.microscope.detectors.len();
+            let own = numbers.get(detector * length..(detector + 1) * length)?;
+            let (own, contrast) = own.split_at_checked(length.checked_sub(depths.len())?)?;
+            let contrast = contrast.iter().copied().map(f64::from).collect();
+            Some((self.told(own, depths.len()), contrast))
+        };
+        let (samples, contrast) = read(BLOCK_PARTS + index).ok_or_else(lost)?;
+        let wide = match index < self.training.wide_blocks {
+            true => Some(read(WIDE_PARTS + index).ok_or_else(lost)?.0),
+            false => None,
+        };
         Ok(Lesson {
             sites: block.sites_at(&depths)?,
             tilt_mrad: block.tilt_mrad,
             samples,
-            contrast: contrast.iter().copied().map(f64::from).collect(),
+            wide,
+            contrast,
+        })
+    }
+
+    /// Coefficients of all kinds, `(column, depth, mode)` each, as one part tells them.
+    fn told(&self, numbers: &[f32], depths: usize) -> [Array3<f32>; 3] {
+        let columns = Kind::ALL.map(|kind| kind.places(self.training.cells).len());
+        // Every kind has as many modes as the others.
+        let modes = numbers.len() / depths / columns.iter().sum::<usize>();
+        let mut numbers = numbers.iter().copied();
+        columns.map(|columns| {
+            let mut samples = Array3::from_shape_simple_fn((depths, columns, modes), || {
+                numbers.next().unwrap_or_default()
+            });
+            samples.swap_axes(0, 1);
+            samples
         })
     }
 
@@ -268,8 +293,9 @@ fn three<T>(all: Vec<T>) -> Result<[T; 3]> {
     })
 }
 
-/// Some of so many depths, spread evenly, the last among them.
+/// Some of so many depths, spread evenly, the first and the last among them.
 fn some(count: usize) -> Vec<usize> {
     let wanted = SOME_DEPTHS.min(count);
-    (1..=wanted).map(|n| n * count / wanted - 1).collect()
+    let last = wanted.saturating_sub(1).max(1);
+    (0..wanted).map(|n| n * (count - 1) / last).collect()
 }

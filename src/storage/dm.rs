@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::dm_tags::{DataArray, DmFile, Tag};
-use super::micrograph::{Micrograph, SignalSummary, choose, counted};
+use super::micrograph::{Micrograph, SignalSummary, choose};
 use super::pixels::{Pixels, PlainPixels, Sample};
 use super::units::pixel_size;
 use crate::error::{Error, Result};
@@ -74,11 +74,12 @@ fn micrograph(
         truth: None,
         signals,
         notices,
-        navigation: counted(frames),
+        navigation: Vec::new(),
         pixels: Pixels::Plain(PlainPixels {
             offset: image.data.offset,
             sample,
             little: file.little,
+            from_bottom: false,
         }),
     })
 }

@@ -14,6 +14,8 @@ use ndarray::{ArrayView, Dimension};
 use super::output::OutputFile;
 use crate::error::{Error, Result};
 
+/// Most values of an attribute that are read; larger ones are not among those that are used here, or not sound.
+const MOST_VALUES: usize = 64;
 /// First bytes of an HDF5 file without a user block.
 pub(super) const MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 /// Longest fixed-length string that is read whole; longer ones are cut.
@@ -338,22 +340,34 @@ impl Node {
         let held = std::fs::metadata(&self.path)
             .map_err(Error::io("read", &self.path))?
             .len();
+        // Without a filter every number is in the file. A chunk, which the library holds whole, is one piece of the data.
+        let most = if dataset.filters().is_empty() {
+            held
+        } else {
+            held.saturating_mul(MAX_COMPRESSION)
+        };
         let item = dataset.dtype().map_or(1, |kind| kind.size()) as u64;
-        let declared = dataset
-            .shape()
-            .iter()
-            .try_fold(item, |product, &size| product.checked_mul(size as u64));
-        match declared {
-            Some(bytes) if bytes <= held.saturating_mul(MAX_COMPRESSION) => Ok(()),
-            _ => Err(self.wrong(
-                name,
-                format!(
-                    "shape {:?} of {item} bytes each in a file of {held} bytes",
-                    dataset.shape()
-                ),
-                "a shape that the file can hold",
-            )),
+        let bytes = |shape: &[usize]| {
+            let sizes = shape.iter().map(|&size| size as u64);
+            sizes.fold(item, u64::saturating_mul)
+        };
+        let chunk = dataset.chunk().unwrap_or_default();
+        if bytes(&dataset.shape()) <= most && bytes(&chunk) <= most.max(item) {
+            return Ok(());
         }
+        let chunks = if chunk.is_empty() {
+            String::new()
+        } else {
+            format!(" in pieces of {chunk:?}")
+        };
+        Err(self.wrong(
+            name,
+            format!(
+                "shape {:?}{chunks} of {item} bytes each in a file of {held} bytes",
+                dataset.shape()
+            ),
+            "a shape that the file can hold",
+        ))
     }
 
     /// A text attribute, if it is there.
@@ -368,13 +382,13 @@ impl Node {
 
     /// An unsigned attribute with all its 64 bits, if it is there.
     pub(super) fn unsigned(&self, name: &str) -> Option<u64> {
-        let attribute = self.group.attr(name).ok()?;
+        let attribute = attribute(&self.group, name)?;
         attribute.read_raw::<u64>().ok()?.first().copied()
     }
 
     /// A boolean attribute, if it is there.
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
-        let attribute = self.group.attr(name).ok()?;
+        let attribute = attribute(&self.group, name)?;
         // HyperSpy's booleans are enumerations over i8; read as numbers, so that no byte but 0 and 1 becomes a `bool`.
         let byte = attribute.read_raw::<i8>().ok()?.first().copied()?;
         Some(byte != 0)
@@ -401,9 +415,15 @@ impl Node {
     }
 }
 
+/// An attribute of a group or data set, if it is there and of a sound size.
+fn attribute(location: &hdf5::Location, name: &str) -> Option<hdf5::Attribute> {
+    let attribute = location.attr(name).ok()?;
+    (attribute.size() <= MOST_VALUES).then_some(attribute)
+}
+
 /// A text attribute of a group or data set, if it is there.
 pub(super) fn text_attribute(location: &hdf5::Location, name: &str) -> Option<String> {
-    let attribute = location.attr(name).ok()?;
+    let attribute = attribute(location, name)?;
     let text = match attribute.dtype().ok()?.to_descriptor().ok()? {
         TypeDescriptor::VarLenUnicode => lossy(
             attribute
@@ -432,9 +452,33 @@ pub(super) fn text_attribute(location: &hdf5::Location, name: &str) -> Option<St
     Some(text)
 }
 
+/// All texts of an attribute of a group or data set; none if it is not there.
+pub(super) fn text_attributes(location: &hdf5::Location, name: &str) -> Vec<String> {
+    type Fixed = FixedAscii<FIXED_TEXT_BYTES>;
+    let Some(attribute) = attribute(location, name) else {
+        return Vec::new();
+    };
+    let kind = attribute.dtype().and_then(|kind| kind.to_descriptor());
+    match kind {
+        Ok(TypeDescriptor::VarLenUnicode) => attribute
+            .read_raw::<VarLenUnicode>()
+            .map(|texts| texts.iter().map(|text| lossy(text.as_bytes())).collect())
+            .unwrap_or_default(),
+        Ok(TypeDescriptor::VarLenAscii) => attribute
+            .read_raw::<VarLenAscii>()
+            .map(|texts| texts.iter().map(|text| lossy(text.as_bytes())).collect())
+            .unwrap_or_default(),
+        Ok(TypeDescriptor::FixedAscii(_) | TypeDescriptor::FixedUnicode(_)) => attribute
+            .read_raw::<Fixed>()
+            .map(|texts| texts.iter().map(|text| lossy(text.as_bytes())).collect())
+            .unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
 /// A numeric attribute of a group or data set, if it is there.
 pub(super) fn number_attribute(location: &hdf5::Location, name: &str) -> Option<f64> {
-    let attribute = location.attr(name).ok()?;
+    let attribute = attribute(location, name)?;
     attribute.read_raw::<f64>().ok()?.first().copied()
 }
 

@@ -1,100 +1,149 @@
-//! Images inside HDF5 files: HyperSpy's `.hspy` with calibrated axes, ours with navigation and truth, and any data set
-//! `(…, y, x)` of a plain file.
+//! Images inside HDF5 files: HyperSpy's `.hspy` with calibrated axes, ours with navigation and truth, the layouts of Velox, NCEM
+//! and pycroscopy, and any data set `(…, y, x)` of a plain file.
 
 use std::path::Path;
 
 use hdf5::types::TypeDescriptor;
-use hdf5::{Hyperslab, SliceOrIndex};
-use ndarray::{Array2, ArrayD};
 
 use super::hdf::{self, Node};
-use super::micrograph::{Micrograph, SignalSummary, choose, counted};
+use super::hdf_layout::{LaidOut, Order, StoredFrames, groups};
+use super::micrograph::{Micrograph, SignalSummary, choose};
 use super::patterns::holds_patterns;
-use super::pixels::{Pixels, to_image};
-use super::records;
+use super::pixels::Pixels;
 use super::units::{is_reciprocal, pixel_size};
+use super::{ncem, pycroscopy, records, velox};
 use crate::error::Result;
 
 /// Deepest nesting of groups that is searched; links may form circles.
-const MAX_DEPTH: usize = 12;
+pub(super) const MAX_DEPTH: usize = 12;
 /// Most data sets that are listed.
-const MAX_SIGNALS: usize = 1000;
+pub(super) const MAX_SIGNALS: usize = 1000;
+/// HyperSpy's layout.
+const HYPERSPY: &str = "hspy";
 
-/// Opens a file; `signal` is the path of a data set or of the group that holds it as `data`.
+/// Opens a file; `signal` is the path of a data set or of the group that holds it as `data`, or its title.
 pub(super) fn open(path: &Path, signal: Option<&str>) -> Result<Micrograph> {
     let root = hdf::open(path)?;
-    let hyperspy = is_hyperspy(&root);
-    if !hyperspy && signal.is_none() && root.has("Data/Image") {
-        return Err(root.wrong(
-            "Data/Image",
-            "a Velox file",
-            "a .dm4, .tif or .hspy export, or --signal with a data set whose last axes are y, x",
-        ));
-    }
-    let signals = if hyperspy {
-        experiments(&root)?
-    } else {
-        data_sets(&root)?
+    let (format, laid_out) = signals(&root)?;
+    let summaries = |signals: &[LaidOut]| {
+        let summaries = signals.iter().map(|signal| signal.summary.clone());
+        summaries.collect::<Vec<SignalSummary>>()
     };
-    let chosen = choose(path, signal, &signals, |index| {
-        Some(rank(&root, &signals[index]))
-    })?;
+    let pick = |laid_out: Vec<LaidOut>| {
+        let signals = summaries(&laid_out);
+        let chosen = choose(path, signal, &signals, |index| {
+            Some(rank(&root, &laid_out[index]))
+        })?;
+        Ok((signals, chosen, laid_out[chosen].clone()))
+    };
+    let picked = pick(laid_out);
+    // A name that the layout does not list may be that of any other data set.
+    let (signals, chosen, laid_out) = match (picked, signal) {
+        (Err(_), Some(_)) if format != HYPERSPY => pick(data_sets(&root)?)?,
+        (picked, _) => picked?,
+    };
     let images = signals.iter().filter(|signal| signal.is_image).count();
     let notices = if signal.is_none() && images > 1 {
         vec![SignalSummary::notice(&signals, chosen)]
     } else {
         Vec::new()
     };
-    let SignalSummary {
-        name, title, shape, ..
-    } = signals[chosen].clone();
-    let frames = readable_frames(&root, &name)?;
-    let mut micrograph = Micrograph {
-        path: path.to_owned(),
-        title,
-        format: if hyperspy { "hspy" } else { "hdf5" },
-        frames,
-        shape: [shape[shape.len() - 2], shape[shape.len() - 1]],
-        sampling: None,
-        truth: None,
-        signals,
-        notices,
-        navigation: counted(frames),
-        pixels: Pixels::DataSet(name.clone()),
-    };
-    if hyperspy {
-        calibrate(&root, &name, &shape[..shape.len() - 2], &mut micrograph)?;
-    }
+    let micrograph = micrograph(&root, path, format, &laid_out, signals, notices)?;
     // A file truncated inside its data must not open well and fail later.
     micrograph
         .pixels
-        .frame(path, frames - 1, micrograph.shape)?;
+        .frame(path, micrograph.frames - 1, micrograph.shape)?;
+    Ok(micrograph)
+}
+
+/// The layout of a file and its signals.
+fn signals(root: &Node) -> Result<(&'static str, Vec<LaidOut>)> {
+    if is_hyperspy(root) {
+        return Ok((HYPERSPY, experiments(root)?));
+    }
+    if root.has(velox::IMAGES) {
+        return Ok(("Velox emd", velox::signals(root)?));
+    }
+    let ncem = ncem::signals(root)?;
+    if !ncem.is_empty() {
+        return Ok(("NCEM emd", ncem));
+    }
+    let (format, pycroscopy) = pycroscopy::signals(root)?;
+    if !pycroscopy.is_empty() {
+        return Ok((format, pycroscopy));
+    }
+    Ok(("hdf5", data_sets(root)?))
+}
+
+/// The micrograph of a signal, after a check that the file can hold it.
+fn micrograph(
+    root: &Node,
+    path: &Path,
+    format: &'static str,
+    laid_out: &LaidOut,
+    signals: Vec<SignalSummary>,
+    notices: Vec<String>,
+) -> Result<Micrograph> {
+    let SignalSummary {
+        name, title, shape, ..
+    } = laid_out.summary.clone();
+    let (frames, frame) = readable_frames(root, &name, laid_out.order)?;
+    let [y, x] = &laid_out.steps;
+    let mut micrograph = Micrograph {
+        path: path.to_owned(),
+        title,
+        format,
+        frames,
+        shape: frame,
+        sampling: pixel_size(y.0, &y.1)
+            .zip(pixel_size(x.0, &x.1))
+            .map(|(y, x)| [y, x]),
+        truth: None,
+        signals,
+        notices,
+        navigation: Vec::new(),
+        pixels: Pixels::Stored(StoredFrames {
+            name: name.clone(),
+            order: laid_out.order,
+        }),
+    };
+    if is_reciprocal(&x.1) {
+        micrograph.notices.push(format!(
+            "the axes are in {}: a diffraction pattern, not an image?",
+            x.1
+        ));
+    }
+    if format == HYPERSPY {
+        navigate(root, &name, &shape[..shape.len() - 2], &mut micrograph)?;
+    }
     Ok(micrograph)
 }
 
 /// Images come before diffraction patterns; most pixels per frame are best; of equal signals the detector that these methods
 /// are made for.
-fn rank(root: &Node, signal: &SignalSummary) -> (bool, usize, bool) {
+fn rank(root: &Node, laid_out: &LaidOut) -> (bool, usize, bool) {
+    let signal = &laid_out.summary;
     let group = signal.name.trim_matches('/').trim_end_matches("/data");
     let pattern = root
         .group(group)
         .is_ok_and(|node| holds_patterns(&node, signal.shape.len()));
-    let plane = signal.shape.iter().rev().take(2);
-    let area = plane.fold(1usize, |area, &size| area.saturating_mul(size));
-    let adf = signal.name.to_lowercase().contains("haadf");
+    let plane = laid_out.order.frame_shape(&signal.shape);
+    let area = plane.map_or(0, |[rows, cols]| rows.saturating_mul(cols));
+    let is_adf = |text: &str| text.to_lowercase().contains("haadf");
+    let adf = is_adf(&signal.name) || is_adf(&signal.title);
     (!pattern, area, adf)
 }
 
-/// Number of frames of a data set, after a check that it holds images.
-fn readable_frames(root: &Node, name: &str) -> Result<usize> {
+/// Number of frames of a data set and their shape, after a check that it holds images.
+fn readable_frames(root: &Node, name: &str, order: Order) -> Result<(usize, [usize; 2])> {
     let dataset = root.dataset(name.trim_start_matches('/'))?;
     let shape = dataset.shape();
     if !is_real(&dataset) {
         return Err(root.wrong(name, "numbers that are not real", "integers or floats"));
     }
     root.check_size(name, &dataset)?;
-    match shape.as_slice() {
-        [leading @ .., _, _] if !shape.contains(&0) => Ok(leading.iter().product()),
+    match order.frame_shape(&shape) {
+        Some(frame) if !shape.contains(&0) => Ok((order.frames(&shape), frame)),
         _ => Err(root.wrong(
             name,
             format!("shape {shape:?}"),
@@ -112,7 +161,7 @@ pub(super) fn is_hyperspy(root: &Node) -> bool {
 }
 
 /// Signals of a HyperSpy file.
-fn experiments(root: &Node) -> Result<Vec<SignalSummary>> {
+fn experiments(root: &Node) -> Result<Vec<LaidOut>> {
     let experiments = root.group("Experiments")?;
     let mut signals = Vec::new();
     for (name, is_group) in experiments.children()? {
@@ -127,7 +176,13 @@ fn experiments(root: &Node) -> Result<Vec<SignalSummary>> {
             .ok()
             .and_then(|general| general.text("title"))
             .unwrap_or_else(|| name.clone());
-        signals.push(SignalSummary {
+        let step = |from_last: usize| {
+            let axis = shape.len().checked_sub(from_last)?;
+            let axis = node.group(&format!("axis-{axis}")).ok()?;
+            Some((axis.number("scale")?, axis.text("units")?))
+        };
+        let steps = [2, 1].map(|from_last| step(from_last).unwrap_or_default());
+        let summary = SignalSummary {
             name: node.place("data"),
             title,
             is_image: shape.len() >= 2
@@ -135,6 +190,10 @@ fn experiments(root: &Node) -> Result<Vec<SignalSummary>> {
                 && is_real(&dataset)
                 && has_signal_plane(&node, shape.len()),
             shape,
+        };
+        signals.push(LaidOut {
+            steps,
+            ..LaidOut::plain(summary)
         });
     }
     Ok(signals)
@@ -151,35 +210,30 @@ fn has_signal_plane(node: &Node, dimensions: usize) -> bool {
 }
 
 /// All data sets of a plain file that have two axes or more.
-fn data_sets(root: &Node) -> Result<Vec<SignalSummary>> {
+fn data_sets(root: &Node) -> Result<Vec<LaidOut>> {
     let mut signals = Vec::new();
-    let mut open = vec![(root.clone(), 0)];
-    while let Some((node, depth)) = open.pop() {
-        let mut below = Vec::new();
+    for node in groups(root, MAX_DEPTH, MAX_SIGNALS)? {
         for (name, is_group) in node.children()? {
             if is_group {
-                below.push((node.group(&name)?, depth + 1));
                 continue;
             }
             let dataset = node.dataset(&name)?;
             let shape = dataset.shape();
             if shape.len() >= 2 && signals.len() < MAX_SIGNALS {
-                signals.push(SignalSummary {
+                signals.push(LaidOut::plain(SignalSummary {
                     name: node.place(&name),
                     title: String::new(),
                     is_image: is_real(&dataset) && !shape.contains(&0),
                     shape,
-                });
+                }));
             }
-        }
-        if depth < MAX_DEPTH && signals.len() < MAX_SIGNALS {
-            open.extend(below.into_iter().rev());
         }
     }
     Ok(signals)
 }
 
-fn is_real(dataset: &hdf5::Dataset) -> bool {
+/// Whether a data set holds real numbers.
+pub(super) fn is_real(dataset: &hdf5::Dataset) -> bool {
     let kind = dataset.dtype().and_then(|kind| kind.to_descriptor());
     matches!(
         kind,
@@ -187,34 +241,13 @@ fn is_real(dataset: &hdf5::Dataset) -> bool {
     )
 }
 
-/// Takes sampling, frame labels and truth from a HyperSpy file.
-fn calibrate(
-    root: &Node,
-    name: &str,
-    leading: &[usize],
-    micrograph: &mut Micrograph,
-) -> Result<()> {
+/// Takes frame labels and truth from a HyperSpy file.
+fn navigate(root: &Node, name: &str, leading: &[usize], micrograph: &mut Micrograph) -> Result<()> {
     let signal = root.group(name.trim_start_matches('/').trim_end_matches("/data"))?;
-    let axis = |index: usize| signal.group(&format!("axis-{index}")).ok();
-    let size = |index: usize| {
-        let axis = axis(index)?;
-        let (scale, units) = (axis.number("scale")?, axis.text("units")?);
-        pixel_size(scale, &units)
-    };
-    let dimensions = leading.len() + 2;
-    micrograph.sampling = size(dimensions - 2)
-        .zip(size(dimensions - 1))
-        .map(|(y, x)| [y, x]);
-    if let Some(units) = axis(dimensions - 1).and_then(|axis| axis.text("units"))
-        && is_reciprocal(&units)
-    {
-        micrograph.notices.push(format!(
-            "the axes are in {units}: a diffraction pattern, not an image?"
-        ));
-    }
     micrograph.navigation = if root.has("navigation") {
         our_navigation(root, &signal, leading)?
     } else {
+        let axis = |index: usize| signal.group(&format!("axis-{index}")).ok();
         (0..leading.len())
             .map(|index| axis_texts(axis(index).as_ref(), index, leading[index]))
             .collect()
@@ -288,31 +321,4 @@ fn axis_texts(axis: Option<&Node>, index: usize, size: usize) -> Vec<String> {
             format!("{name} {value}{unit}")
         })
         .collect()
-}
-
-/// Reads frame `index` of the data set `name`, whose last two axes have `shape`.
-pub(super) fn frame(
-    path: &Path,
-    name: &str,
-    index: usize,
-    shape: [usize; 2],
-) -> Result<Array2<f32>> {
-    let root = hdf::open(path)?;
-    let dataset = root.dataset(name.trim_start_matches('/'))?;
-    let stored = dataset.shape();
-    let [leading @ .., _, _] = stored.as_slice() else {
-        return Err(root.wrong(name, format!("shape {stored:?}"), "two axes or more"));
-    };
-    let mut rest = index;
-    let mut selection: Vec<SliceOrIndex> = Vec::new();
-    for &size in leading.iter().rev() {
-        selection.push((rest % size.max(1)).into());
-        rest /= size.max(1);
-    }
-    selection.reverse();
-    selection.extend(shape.map(|size| SliceOrIndex::from(0..size)));
-    let pixels: ArrayD<f32> = dataset
-        .read_slice(Hyperslab::from(selection))
-        .map_err(|error| root.read_error(name, &error))?;
-    to_image(path, shape, pixels.into_raw_vec_and_offset().0)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Array2;
 
 use super::pixels::Pixels;
-use super::{dm, hdf, hdf_signals, raster};
+use super::{dm, hdf, hdf_signals, mrc, raster, ser};
 use crate::crystal::Truth;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -22,7 +22,8 @@ pub struct Micrograph {
     pub path: PathBuf,
     /// Title from the file, or its name.
     pub title: String,
-    /// What kind of file it is: `dm3`, `dm4`, `hspy`, `hdf5`, `tif`, `npy` or `png`.
+    /// What kind of file it is: `dm3`, `dm4`, `ser`, `mrc`, `hspy`, `Velox emd`, `NCEM emd`,
+    /// `NSID`, `USID`, `hdf5`, `tif`, `npy` or `png`.
     pub format: &'static str,
     /// Number of frames, at least 1.
     pub frames: usize,
@@ -36,7 +37,7 @@ pub struct Micrograph {
     pub signals: Vec<SignalSummary>,
     /// What the user should know: which signal was chosen among several, a calibration that is no length.
     pub notices: Vec<String>,
-    /// Texts along each navigation axis, slowest first.
+    /// Texts along each navigation axis, slowest first; none where frames only count.
     pub(super) navigation: Vec<Vec<String>>,
     pub(super) pixels: Pixels,
 }
@@ -86,6 +87,7 @@ pub(super) fn choose<R: PartialOrd>(
         return signals
             .iter()
             .position(|signal| is_called(&signal.name, wanted))
+            .or_else(|| signals.iter().position(|signal| signal.title == wanted))
             .ok_or_else(|| Error::data(path, "--signal", format!("`{wanted}`"), listing()));
     }
     let mut best: Option<(usize, R)> = None;
@@ -109,20 +111,44 @@ pub(super) fn choose<R: PartialOrd>(
 /// Whether a signal's full name is meant: exactly, without its outer slashes, by its group, or by the last name of that.
 fn is_called(name: &str, wanted: &str) -> bool {
     let (name, wanted) = (name.trim_matches('/'), wanted.trim_matches('/'));
-    let group = name.strip_suffix("/data").unwrap_or(name);
+    let group = name
+        .strip_suffix("/data")
+        .or_else(|| name.strip_suffix("/Data"))
+        .unwrap_or(name);
     name == wanted || group == wanted || group.strip_prefix("Experiments/") == Some(wanted)
 }
 
-/// Texts of a navigation axis that only counts; no axis for a single frame.
-pub(super) fn counted(frames: usize) -> Vec<Vec<String>> {
-    if frames == 1 {
-        return Vec::new();
+/// A micrograph of one unnamed signal, `shape = [frames, rows, cols]`.
+pub(super) fn single(
+    path: &Path,
+    format: &'static str,
+    shape: [usize; 3],
+    pixels: Pixels,
+) -> Micrograph {
+    let [frames, rows, cols] = shape;
+    let signal = SignalSummary {
+        name: String::new(),
+        title: String::new(),
+        shape: if frames == 1 {
+            vec![rows, cols]
+        } else {
+            shape.to_vec()
+        },
+        is_image: true,
+    };
+    Micrograph {
+        path: path.to_owned(),
+        title: String::new(),
+        format,
+        frames,
+        shape: [rows, cols],
+        sampling: None,
+        truth: None,
+        signals: vec![signal],
+        notices: Vec::new(),
+        navigation: Vec::new(),
+        pixels,
     }
-    vec![
-        (1..=frames)
-            .map(|frame| format!("frame {frame} of {frames}"))
-            .collect(),
-    ]
 }
 
 /// Opens a micrograph; `signal` is an HDF5 path or a dm image index where a file holds several.
@@ -133,6 +159,8 @@ pub fn open(path: &Path, signal: Option<&str>) -> Result<Micrograph> {
     let mut micrograph = match sniff(path)? {
         Kind::Dm => dm::open(path, signal),
         Kind::Hdf5 => hdf_signals::open(path, signal),
+        Kind::Ser => ser::open(path),
+        Kind::Mrc => mrc::open(path),
         Kind::Tiff => raster::open_tiff(path),
         Kind::Npy => raster::open_npy(path),
         Kind::Png => raster::open_png(path),
@@ -150,17 +178,22 @@ pub fn open(path: &Path, signal: Option<&str>) -> Result<Micrograph> {
 pub(super) enum Kind {
     Dm,
     Hdf5,
+    Ser,
+    Mrc,
     Tiff,
     Npy,
     Png,
 }
+
+/// First bytes of the description that TIA writes beside `.ser` files.
+const EMI_MAGIC: [u8; 4] = [b'J', b'K', 0, 2];
 
 /// What a file is, from its first bytes.
 pub(super) fn sniff(path: &Path) -> Result<Kind> {
     let mut head = Vec::new();
     let mut file = File::open(path).map_err(Error::io("read", path))?;
     file.by_ref()
-        .take(16)
+        .take(mrc::HEADER_BYTES)
         .read_to_end(&mut head)
         .map_err(Error::io("read", path))?;
     match head.as_slice() {
@@ -168,7 +201,16 @@ pub(super) fn sniff(path: &Path) -> Result<Kind> {
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Kind::Tiff),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => Ok(Kind::Npy),
         head if head.starts_with(hdf::MAGIC) => Ok(Kind::Hdf5),
+        head if head.starts_with(&ser::MAGIC) => Ok(Kind::Ser),
+        // Before dm, whose version may be the width of a narrow image in an MRC file.
+        head if mrc::is_header(head) => Ok(Kind::Mrc),
         [0, 0, 0, 3 | 4, ..] => Ok(Kind::Dm),
+        head if head.starts_with(&EMI_MAGIC) => Err(Error::data(
+            path,
+            "byte 0",
+            "an .emi file of TIA",
+            "the .ser file beside it, which holds the image",
+        )),
         [] => Err(Error::data(
             path,
             "byte 0",
@@ -182,7 +224,7 @@ pub(super) fn sniff(path: &Path) -> Result<Kind> {
                 "the bytes {:02x?}, no known image format",
                 &other[..other.len().min(8)]
             ),
-            "dm3, dm4, hspy or another HDF5 file, tif, npy, png",
+            "dm3, dm4, ser, mrc, emd, hspy or another HDF5 file, tif, npy, png",
         )),
     }
 }
@@ -216,6 +258,9 @@ impl Micrograph {
     /// What distinguishes frame `index` from the others, such as `tilt (5, 0) mrad, thickness 10 nm`; empty for a single one.
     #[must_use]
     pub fn label(&self, index: usize) -> String {
+        if self.navigation.is_empty() && self.frames > 1 {
+            return format!("frame {} of {}", index + 1, self.frames);
+        }
         let mut rest = index;
         let mut parts: Vec<&str> = self
             .navigation
@@ -242,15 +287,21 @@ impl Micrograph {
     /// # Errors
     /// As [`Micrograph::frame`]; or there is no calibration and no override, or the override is not positive.
     pub fn image(&self, index: usize, sampling: Option<f64>) -> Result<Image> {
-        let sampling = match sampling {
-            Some(size) if size.is_finite() && size > 0.0 => [size, size],
-            Some(size) => {
-                return Err(Error::Setting {
-                    place: "--sampling".to_owned(),
-                    got: size.to_string(),
-                    allowed: "a pixel size above 0 Å".to_owned(),
-                });
-            }
+        Ok(Image {
+            sampling: self.pixel_size(sampling)?,
+            data: self.frame(index)?,
+        })
+    }
+
+    /// Pixel size `[y, x]` [Å], that of the file unless `sampling` overrides it.
+    pub(super) fn pixel_size(&self, sampling: Option<f64>) -> Result<[f64; 2]> {
+        match sampling {
+            Some(size) if size.is_finite() && size > 0.0 => Ok([size, size]),
+            Some(size) => Err(Error::Setting {
+                place: "--sampling".to_owned(),
+                got: size.to_string(),
+                allowed: "a pixel size above 0 Å".to_owned(),
+            }),
             None => self.sampling.ok_or_else(|| {
                 Error::data(
                     &self.path,
@@ -258,11 +309,7 @@ impl Micrograph {
                     "no calibration",
                     "--sampling Å/px, or sampling_angstrom in a dataset file",
                 )
-            })?,
-        };
-        Ok(Image {
-            data: self.frame(index)?,
-            sampling,
-        })
+            }),
+        }
     }
 }

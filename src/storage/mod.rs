@@ -1,24 +1,33 @@
 //! Files: images and results in HDF5, foreign image formats, results that appear whole. HDF5 is used only here.
 
 pub mod arrays;
+mod binary;
 pub mod claim;
 pub mod dataset;
 mod dm;
 mod dm_tags;
+pub mod frames;
 mod hdf;
+mod hdf_layout;
 mod hdf_signals;
 pub mod hspy;
 pub mod info;
 pub mod micrograph;
+mod mrc;
+mod ncem;
 pub mod output;
 pub mod parts;
 pub mod patterns;
 mod pixels;
 pub mod polarization;
+mod pycroscopy;
 mod raster;
 mod records;
 pub mod responses;
 mod rounding;
 mod seal;
+mod ser;
 pub mod tables;
+mod tiff_tags;
 mod units;
+mod velox;

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use ndarray::{Array2, Array3, Axis};
+use ndarray::{Array2, Array3, Axis, s};
 
-use super::{hdf_signals, raster};
+use super::hdf_layout::StoredFrames;
+use super::raster;
 use crate::error::{Error, Result};
 
 /// Weights of red, green and blue in the luminance (ITU-R BT.709).
@@ -19,10 +20,12 @@ pub(super) enum Pixels {
     Held(Array3<f32>),
     /// Frames one after the other as plain numbers in the file.
     Plain(PlainPixels),
+    /// Frames as plain numbers, each at a place of its own.
+    Elements(Vec<PlainPixels>),
     /// Pages of a TIFF file, by their index.
     Pages(Vec<usize>),
-    /// A data set `(…, y, x)` of an HDF5 file.
-    DataSet(String),
+    /// A data set of an HDF5 file.
+    Stored(StoredFrames),
 }
 
 /// Plain numbers in a file, row by row.
@@ -34,6 +37,8 @@ pub(super) struct PlainPixels {
     pub(super) sample: Sample,
     /// Whether the numbers are little-endian.
     pub(super) little: bool,
+    /// Whether the first row in the file is the lowest of the image.
+    pub(super) from_bottom: bool,
 }
 
 /// Kind of number that a pixel is.
@@ -131,8 +136,9 @@ impl Pixels {
         match self {
             Self::Held(frames) => Ok(frames.index_axis(Axis(0), index).to_owned()),
             Self::Plain(plain) => plain.frame(path, index, shape),
+            Self::Elements(elements) => elements[index].frame(path, 0, shape),
             Self::Pages(pages) => raster::tiff_page(path, pages[index], shape),
-            Self::DataSet(name) => hdf_signals::frame(path, name, index, shape),
+            Self::Stored(frames) => frames.frame(path, index, shape),
         }
     }
 }
@@ -147,7 +153,12 @@ impl PlainPixels {
         let mut bytes = vec![0; length];
         file.read_exact(&mut bytes)
             .map_err(Error::io("read", path))?;
-        to_image(path, shape, self.sample.decode(&bytes, self.little))
+        let image = to_image(path, shape, self.sample.decode(&bytes, self.little))?;
+        Ok(if self.from_bottom {
+            image.slice(s![..;-1, ..]).to_owned()
+        } else {
+            image
+        })
     }
 }
 

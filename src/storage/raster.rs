@@ -14,43 +14,18 @@ use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 
 use super::hdf::MAX_COMPRESSION;
-use super::micrograph::{Micrograph, SignalSummary, counted};
+use super::micrograph::{Micrograph, single};
 use super::pixels::{Pixels, luminance, to_image};
+use super::tiff_tags;
 use super::units::pixel_size;
 use crate::error::{Error, Result};
 
 /// Coarsest pixel that a resolution tag without ImageJ's unit is believed for [Å]; coarser ones are print resolutions.
 const COARSEST_PIXEL: f64 = 1000.0;
+/// Value of the compression tag of pixels that are not compressed.
+const RAW: u32 = 1;
 /// Longest header of an `.npy` file that is believed [bytes].
 const NPY_HEADER_BYTES: u64 = 65_536;
-
-/// A micrograph of one unnamed signal.
-fn single(path: &Path, format: &'static str, shape: [usize; 3], pixels: Pixels) -> Micrograph {
-    let [frames, rows, cols] = shape;
-    let signal = SignalSummary {
-        name: String::new(),
-        title: String::new(),
-        shape: if frames == 1 {
-            vec![rows, cols]
-        } else {
-            shape.to_vec()
-        },
-        is_image: true,
-    };
-    Micrograph {
-        path: path.to_owned(),
-        title: String::new(),
-        format,
-        frames,
-        shape: [rows, cols],
-        sampling: None,
-        truth: None,
-        signals: vec![signal],
-        notices: Vec::new(),
-        navigation: counted(frames),
-        pixels,
-    }
-}
 
 fn file_length(path: &Path) -> Result<u64> {
     Ok(std::fs::metadata(path)
@@ -64,6 +39,7 @@ fn unreadable(path: &Path, place: &str, error: impl std::fmt::Display) -> Error 
 
 /// Opens a TIFF file.
 pub(super) fn open_tiff(path: &Path) -> Result<Micrograph> {
+    tiff_tags::check(path)?;
     let mut decoder = decoder(path)?;
     let mut sizes = Vec::new();
     loop {
@@ -125,6 +101,18 @@ pub(super) fn tiff_page(path: &Path, page: usize, shape: [usize; 2]) -> Result<A
     let mut decoder = decoder(path)?;
     decoder.seek_to_image(page).map_err(fail)?;
     let colour = decoder.colortype().map_err(fail)?;
+    let raw = decoder.get_tag_u32(Tag::Compression).unwrap_or(RAW) == RAW;
+    let bits = u64::from(colour.bit_depth()) * u64::from(colour.num_samples());
+    let [rows, cols] = shape.map(|size| size as u64);
+    let needed = rows.saturating_mul(cols).saturating_mul(bits) / 8;
+    if raw && needed > file_length(path)? {
+        return Err(Error::data(
+            path,
+            place,
+            format!("{cols} × {rows} px (x × y) of {bits} bits"),
+            "no more pixels than the file holds (is it truncated?)",
+        ));
+    }
     let samples = match decoder.read_image().map_err(fail)? {
         DecodingResult::U8(v) => v.into_iter().map(f64::from).collect(),
         DecodingResult::U16(v) => v.into_iter().map(f64::from).collect(),

@@ -1,12 +1,12 @@
 //! Responses of the emulator: one HDF5 file each, small, and refused unless every number of it is as it was written.
 //!
 //! A file is found by its [key](response_key), a hash of what the response is for, and kept honest by its digest, a hash of all that
-//! is in it but the provenance. A [seal](super::seal) keeps damaged files from the library that reads them.
+//! is in it but the provenance. A seal keeps damaged files from the library that reads them.
 //!
-//! Pictures and coefficients are [rounded](super::rounding) to as much as an image shows. With n pictures, each with an error of q/√12 in its coefficient
+//! Pictures and coefficients are rounded to as much as an image shows. With n pictures, each with an error of q/√12 in its coefficient
 //! (a step q) and a root mean square of w, the image of a column is off by T w q √(n/12), where T² is the sum of the squares of all terms: 3
-//! for a texture of some ten pm, about 25 at the border of what is certified. Steps of [`COEFFICIENTS`] of the contrast over w give
-//! 1e-5 to 1e-4 of the contrast for 48 pictures, rms; the same holds for pictures with [`PICTURES`], whose errors do not grow with terms.
+//! for a texture of some ten pm, about 25 at the border of what is certified. Steps of `COEFFICIENTS` of the contrast over w give
+//! 1e-5 to 1e-4 of the contrast for 48 pictures, rms; the same holds for pictures with `PICTURES`, whose errors do not grow with terms.
 //! Pictures that matter less get fewer bits: steps are equal in the image, not in the numbers.
 
 use std::io::Write;
@@ -19,12 +19,9 @@ use super::hdf::{self, MAGIC, Node, Sink};
 use super::records;
 use super::rounding::Rounded;
 use super::seal;
-use crate::crystal::{Structure, Sublattice};
-use crate::emulator::expansion::stiffness;
-use crate::emulator::learning::places;
+use crate::emulator::expansion::degrees;
 use crate::emulator::patch::{HALF, PIXELS_PER_CELL, REACH, SIDE};
-use crate::emulator::surroundings::{standard_orientation, surroundings};
-use crate::emulator::{Kernel, Kind, Microscope, Order, Response, Sites};
+use crate::emulator::{Kernel, Kind, Microscope, Response};
 use crate::error::{Error, Result};
 use crate::provenance::Provenance;
 
@@ -422,7 +419,7 @@ fn check(path: &Path, response: &Response) -> Result<()> {
     }
     for (kind, kernel) in Kind::ALL.into_iter().zip(&response.kernels) {
         let place = format!("kernels/{}", NAMES[kind as usize]);
-        let terms = terms_of(kind, kernel.order)?;
+        let terms = degrees(kernel.order, kind).iter().sum();
         let (pictures, pixels) = kernel.images.dim();
         let expected = (depths.len(), terms, pictures);
         if pictures == 0 || pixels != SIDE * SIDE || kernel.coefficients.dim() != expected {
@@ -443,22 +440,6 @@ fn check(path: &Path, response: &Response) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Terms that a kind of column has.
-fn terms_of(kind: Kind, order: Order) -> Result<usize> {
-    use Sublattice::{A, B, O};
-    // Any crystal will do, their number does not depend on positions.
-    let cell = Structure {
-        positions: vec![[0.0; 3]; 5],
-        numbers: vec![8; 5],
-        cell: [1.0; 3],
-        sublattices: vec![A, B, O, O, O],
-    };
-    let sites = Sites::new(&cell, [1, 1, 1], 1)?;
-    let place = places(kind, 2)[0];
-    let around = surroundings(&sites, place, standard_orientation(place), 1.0);
-    Ok(stiffness(order, &around).len())
 }
 
 fn to_toml(value: &impl serde::Serialize) -> Result<String> {

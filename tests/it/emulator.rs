@@ -47,6 +47,7 @@ fn curriculum() -> Curriculum {
         training: TrainingSettings {
             blocks: 8,
             validation_blocks: 1,
+            wide_blocks: 2,
             cells: CELLS,
             depth_cells: DEPTH,
             least_depth_cells: DEPTH - 1,
@@ -108,7 +109,7 @@ fn unseen_blocks_are_drawn_as_the_exact_engine_images_them() {
         let block = unseen(index);
         let points = 20 * CELLS;
         let images = block
-            .images(&curriculum().microscope, &[DEPTH], points)
+            .images(&curriculum().microscope, &[DEPTH], points, 2)
             .unwrap();
         let exact = images.index_axis(ndarray::Axis(0), 0).to_owned();
         let exact = exact
@@ -367,16 +368,19 @@ fn what_the_response_is_not_for_is_refused_by_name() {
             "displacement |D|: got 66",
         ),
         (
-            &[(
-                "lattice_angstrom = 3.9643\n[specimen",
-                "lattice_angstrom = 3.92\n[specimen",
-            )],
+            &[
+                (
+                    "lattice_angstrom = 3.9643\n[specimen",
+                    "lattice_angstrom = 3.92\n[specimen",
+                ),
+                ("[2.37858]", "[2.352]"),
+            ],
             "strain",
         ),
         (
             &[(
-                "inner_mrad = 80.0\nouter_mrad = 200.0",
-                "inner_mrad = 80.0\nouter_mrad = 200.0\nsegments = 4",
+                "[detectors.haadf]\ninner_mrad = 80.0\nouter_mrad = 200.0",
+                "[detectors.haadf.segmented]\ninner_mrad = 80.0\nouter_mrad = 200.0\nrings = 1\nsectors = 4",
             )],
             "annular",
         ),

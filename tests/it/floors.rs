@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Floor of each top-level module; the binary stands above all.
-const FLOORS: [(&str, u32); 19] = [
+const FLOORS: [(&str, u32); 20] = [
     ("units", 0),
     ("rng", 0),
     ("image", 0),
@@ -20,6 +20,7 @@ const FLOORS: [(&str, u32); 19] = [
     ("multislice", 2),
     ("acquisition", 2),
     ("emulator", 3),
+    ("registration", 3),
     ("storage", 4),
     ("simulation", 6),
     ("column", 5),

@@ -99,20 +99,8 @@ fn hspy_files_of_others_have_the_numbers_that_rosettasciio_reads() {
     );
 }
 
-#[test]
-fn velox_files_are_refused_with_advice() {
-    let Some(path) = real("formats/STEM HAADF Diffraction Micro.emd") else {
-        return;
-    };
-    let error = micrograph::open(&path, None).unwrap_err().to_string();
-    assert!(
-        error.contains("Velox") && error.contains("--signal"),
-        "{error}"
-    );
-}
-
 /// Writes a TIFF of pages with ImageJ's calibration: 0.02 nm along x, 0.04 nm along y.
-fn write_tiff(path: &Path, pages: usize, rows: u32, cols: u32, description: &str) {
+pub(crate) fn write_tiff(path: &Path, pages: usize, rows: u32, cols: u32, description: &str) {
     use tiff::encoder::{Rational, TiffEncoder, colortype::Gray32Float};
     use tiff::tags::Tag;
     let mut encoder = TiffEncoder::new(fs::File::create(path).unwrap()).unwrap();
@@ -278,7 +266,7 @@ fn the_first_pixel_that_is_not_finite_is_named() {
 }
 
 /// Opens and reads every frame: what must fail for a damaged file.
-fn read_all(path: &Path) -> ferrostem::Result<()> {
+pub(crate) fn read_all(path: &Path) -> ferrostem::Result<()> {
     let opened = micrograph::open(path, None)?;
     for index in 0..opened.frames {
         opened.frame(index)?;

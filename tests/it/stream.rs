@@ -103,8 +103,8 @@ fn labels_are_the_truth_of_what_was_drawn() {
             .iter()
             .min_by(|a, b| near(a.position).total_cmp(&near(b.position)));
         let truth = cell.unwrap().displacement;
-        for axis in 0..2 {
-            assert!((f64::from(drawn.targets[(row, axis)]) - truth[axis]).abs() < 1e-3);
+        for (axis, truth) in truth.into_iter().enumerate() {
+            assert!((f64::from(drawn.targets[(row, axis)]) - truth).abs() < 1e-3);
         }
     }
     let grid = stream("mode = \"grid\"\nstride_angstrom = 1.5")

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::crystal::element;
+use crate::crystal::{Structure, Sublattice};
 use crate::emulator::{Certificate, Comparison, Frame, Painter, TrainingSettings};
+use crate::emulator::{Order, Sites};
 use crate::multislice::{
     AnnularDetector, Aperture, Detector, Precision, ProbeSettings, ScatteringTable, ThermalSettings,
 };
@@ -73,7 +75,7 @@ fn kernel(kind: Kind, order: Order, depths: &[usize], pictures: usize) -> Kernel
         let norm = image.iter().map(|x| x * x).sum::<f32>().sqrt();
         image.mapv_inplace(|x| x / norm);
     }
-    let terms = terms_of(kind, order).unwrap();
+    let terms = degrees(order, kind).iter().sum::<usize>();
     let mut coefficients = Array3::zeros((depths.len(), terms, pictures));
     for term in 0..terms {
         let size = if term == 0 {
