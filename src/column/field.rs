@@ -62,21 +62,6 @@ impl Residual {
         [&self.weights, &self.rests].map(|image| f64::from(image[pixel]))
     }
 
-    /// Σ weight · rest and Σ weight over all pixels.
-    pub(super) fn totals(&self) -> [f64; 2] {
-        let rows: Vec<[f64; 2]> = (0..self.rests.nrows())
-            .into_par_iter()
-            .map(|row| {
-                let all = 0..self.rests.ncols();
-                let pairs = self.weights_of(row, all.clone()).iter().zip(self.rests_of(row, all));
-                pairs.fold([0.0; 2], |[pull, sum], (w, r)| {
-                    [pull + f64::from(w * r), sum + f64::from(*w)]
-                })
-            })
-            .collect();
-        [0, 1].map(|k| rows.iter().map(|row| row[k]).sum())
-    }
-
     /// Weights for the covariance of a fit with weights that are not 1/variance: w² V, where V is the true variance.
     pub(super) fn spread(&self, image: &Array2<f32>, noise: Noise) -> Self {
         let mut weights = self.weights.clone();
@@ -102,15 +87,6 @@ impl Field<'_> {
     /// A length in pitches as pixels along `[y, x]`.
     pub(super) fn pixels_per(&self, pitches: f64) -> [f64; 2] {
         self.image.sampling.map(|s| pitches * self.pitch / s)
-    }
-
-    /// Rows and columns of pixels half a pitch or more from the border: farther out, tails of columns beyond it are not all
-    /// known.
-    pub(super) fn inner(&self) -> [Range<usize>; 2] {
-        let (rows, cols) = self.image.data.dim();
-        let [margin_y, margin_x] = self.pixels_per(0.5).map(|m| m.ceil() as usize);
-        let range = |margin: usize, count: usize| margin.min(count / 2)..count - margin.min(count / 2);
-        [range(margin_y, rows), range(margin_x, cols)]
     }
 
     /// The pixel nearest to a point of the image.

@@ -17,7 +17,7 @@ use super::background::Background;
 use super::field::{Column, Field, Residual};
 use super::find::Found;
 use super::gaussian::{Gaussian, Matrix, PARAMETERS, Vector};
-use super::joint::{self, System, Typical};
+use super::joint::{System, Typical};
 use super::lattice::length;
 use super::noise::{self, Noise};
 use super::normal::{self, Normal};
@@ -41,6 +41,8 @@ const LONGEST: [f64; 3] = [0.5, 0.2, 0.45];
 const LEAST_STEPS: usize = 4;
 /// Root mean square step of the positions at which it is finished [standard deviations].
 const STANDSTILL: f64 = 0.02;
+/// Part of a step to which its equations are solved; the next step makes up for the rest.
+const PRECISION: f64 = 0.01;
 /// Standard deviation of a position that no pixels tell of [pitch].
 const LOST: f64 = 10.0;
 
@@ -86,7 +88,7 @@ impl<'a> Fit<'a> {
     /// Round columns on the background, as high as the smoothed image there.
     fn start(field: &'a Field<'a>, found: &Found, settings: &'a ColumnSettings) -> Self {
         let background =
-            Background::dark_places(field, &found.seen, settings.background_smoothing);
+            Background::dark_places(field, &found.seen, settings.background_spacing);
         let columns = found.sites.iter().map(|site| {
             let pixel = field.nearest(site.position);
             let under = background.at(pixel);
@@ -136,35 +138,48 @@ impl<'a> Fit<'a> {
     fn sweep(&mut self, learn: bool) -> f64 {
         let residual = self.residual();
         let normal = Normal::at(self.field, &self.columns, &residual);
-        let stiffness: Vec<f64> = self.columns.iter().map(|c| 1.0 / self.typical[c.class].variance).collect();
-        let system = System::new(&normal, &stiffness, (LOST * self.field.pitch).powi(-2));
+        let ground = self.background.equations(self.field, &residual);
+        let places = self.columns.par_iter().map(|c| self.background.place(self.field, c.gaussian.position));
         let classes: Vec<usize> = self.columns.iter().map(|c| c.class).collect();
-        let forms: Vec<[f64; 3]> = self.columns.iter().map(|c| c.gaussian.form).collect();
-        let totals = residual.totals();
-        let step = joint::step(&normal, &system, &forms, &classes, &self.typical, totals);
+        let least = (LOST * self.field.pitch).powi(-2);
+        let system = System::new(&normal, &ground, places.collect(), &classes, &self.typical, least);
+        let step = system.step(&self.deviations(), PRECISION);
         let covariances = system.covariances();
         if learn {
             let radius = self.settings.window * self.field.pitch;
             let noise = noise::measure(self.field, &self.columns, &covariances, &residual, radius);
             self.noise = noise.unwrap_or(self.noise);
         }
-        self.background.learn(self.field, &residual);
-        self.background.raise(step.background);
-        for (typical, change) in self.typical.iter_mut().zip(step.forms) {
-            typical.form = bounded(typical.form, change);
-        }
-        let moved = self.apply(&step.columns, &covariances, &residual);
+        self.background.add(&step.background);
+        let changes = self.change_forms(step.forms);
+        let moved = self.apply(&step.columns, changes, &covariances, &residual);
         self.spread(&covariances);
         if std::env::var("FITDEBUG").is_ok() {
             for t in &self.typical { eprint!("T {:.4} {:.4} {:.4} sd {:.4} | ", t.form[0].sqrt().recip(), t.form[1], t.form[2].sqrt().recip(), t.variance.sqrt()/t.form[0]); }
             let h = |c: usize| { let v: Vec<f64> = self.columns.iter().filter(|x| x.class==c).map(|x| x.gaussian.height).collect(); v.iter().sum::<f64>()/v.len() as f64 };
-            eprintln!("h {:.4} {:.4} b {:.4} db {:.5} moved {moved:.4} pairs {} noise {:?} unfitted {}", h(0), h(1), self.background.at((self.field.image.data.nrows()/2, self.field.image.data.ncols()/2)), step.background, normal.pairs.len(), self.noise, self.columns.iter().filter(|c| !c.fitted).count());
+            eprintln!("h {:.4} {:.4} b {:.4} moved {moved:.4} pairs {} noise {:?} unfitted {}", h(0), h(1), self.background.at((self.field.image.data.nrows()/2, self.field.image.data.ncols()/2)), normal.pairs.len(), self.noise, self.columns.iter().filter(|c| !c.fitted).count());
         }
         moved
     }
 
+    /// Deviations of the columns' forms from the typical ones.
+    fn deviations(&self) -> Vec<[f64; 3]> {
+        let columns = self.columns.iter();
+        columns.map(|c| std::array::from_fn(|k| c.gaussian.form[k] - self.typical[c.class].form[k])).collect()
+    }
+
+    /// Changes the typical forms, no farther than they may go; the changes made.
+    fn change_forms(&mut self, steps: [[f64; 3]; 2]) -> [[f64; 3]; 2] {
+        std::array::from_fn(|class| {
+            let before = self.typical[class].form;
+            let after = bounded(before, steps[class]);
+            self.typical[class].form = after;
+            std::array::from_fn(|k| after[k] - before[k])
+        })
+    }
+
     /// Moves the columns and notes their standard deviations.
-    fn apply(&mut self, steps: &[Vector], covariances: &[Matrix], residual: &Residual) -> f64 {
+    fn apply(&mut self, steps: &[Vector], changes: [[f64; 3]; 2], covariances: &[Matrix], residual: &Residual) -> f64 {
         let spread = match self.settings.weighting {
             Weighting::Noise => None,
             Weighting::Uniform => Some(residual.spread(&self.field.image.data, self.noise)),
@@ -184,7 +199,9 @@ impl<'a> Fit<'a> {
                     }
                 };
                 column.sigma = [1, 2, 0].map(|k: usize| covariance[k][k].max(0.0).sqrt());
-                let shift = move_column(column, step, typical[column.class].form, field.pitch);
+                let shared = changes[column.class];
+                let step = std::array::from_fn(|k| step[k] + if k < 3 { 0.0 } else { shared[k - 3] });
+                let shift = move_column(column, &step, typical[column.class].form, field.pitch);
                 column.background = background.at(field.nearest(column.gaussian.position));
                 if column.fitted {
                     (shift / column.sigma[0].max(column.sigma[1])).powi(2)

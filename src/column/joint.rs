@@ -1,157 +1,223 @@
-//! One Gauss–Newton step for all columns, the typical shape of either sublattice and the height of the background.
+//! One Gauss–Newton step for all columns, the typical shape of either sublattice and the background.
 //!
-//! A column's form f (p, q, s) is the typical one of its sublattice, T, plus a deviation of known spread τ: the fit
-//! minimizes Σ w (image − m)² + Σ |f − T|²/τ², T free. Where the pixels say little of a column's own shape it takes that
-//! of its fellows, where they say much it has its own. T and the background touch all columns, so the step is that of a
-//! bordered system: K u = g for the columns (K sparse: blocks of columns and of pairs that overlap), solved for the right
-//! side and for every border; what is left are seven equations.
+//! A column's form f (p, q, s) is the typical one of its sublattice, T, plus a deviation δ of known spread τ: the fit
+//! minimizes Σ w (image − m)² + Σ |δ|²/τ², T free. Where the pixels say little of a column's own shape it takes that of its
+//! fellows, where they say much it has its own. The equations K z = g hold everything at once: blocks of columns and of
+//! pairs that overlap, six sums for T, a few splines of the background; conjugate gradients solve them (M. R. Hestenes and
+//! E. Stiefel, J. Res. Natl. Bur. Stand. 49, 409 (1952)), conditioned by their blocks.
 
 use rayon::prelude::*;
 
+use super::background::{Ground, Place};
 use super::gaussian::{Matrix, PARAMETERS, Vector, cholesky, solve};
-use super::normal::{Normal, Pair};
+use super::normal::Normal;
 
 /// All parameters of a column.
 const ALL: [usize; PARAMETERS] = [0, 1, 2, 3, 4, 5];
+/// Entries of a form.
+const FORM: usize = 3;
 /// Damping of each parameter's own curvature; slows the last digits, not the result.
 const DAMPING: f64 = 1e-4;
-/// Parameters shared by all columns: form of the two sublattices, background.
-const SHARED: usize = 7;
-/// Most conjugate-gradient steps for one right side.
-const MAX_STEPS: usize = 40;
-/// Residual at which the equations count as solved, over the right side.
-const PRECISION: f64 = 1e-4;
+/// Most conjugate-gradient steps.
+const MAX_STEPS: usize = 60;
+/// Columns that are summed in one go; the sums of these are added in order, whatever the number of threads.
+const CHUNK: usize = 512;
 
 /// What is known of the shape of one sublattice's columns.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Typical {
-    pub(super) form: [f64; 3],
+    pub(super) form: [f64; FORM],
     /// Variance of an entry of the form among columns.
     pub(super) variance: f64,
 }
 
-/// The step of everything.
-pub(super) struct Step {
+/// A value for every unknown.
+#[derive(Debug, Clone)]
+pub(super) struct Unknowns {
+    /// Height, position, deviation of the form.
     pub(super) columns: Vec<Vector>,
-    pub(super) forms: [[f64; 3]; 2],
-    pub(super) background: f64,
+    /// Typical forms.
+    pub(super) forms: [[f64; FORM]; 2],
+    /// Nodes of the background.
+    pub(super) background: Vec<f64>,
 }
 
-/// The equations of the columns with what is known of their shapes.
+/// The equations of everything.
 pub(super) struct System<'a> {
-    pairs: &'a [Pair],
-    /// Pairs of each column.
-    touching: Vec<Vec<usize>>,
-    diagonal: Vec<Matrix>,
-    /// Cholesky factors of `diagonal`.
+    normal: &'a Normal,
+    ground: &'a Ground,
+    classes: &'a [usize],
+    places: Vec<Place>,
+    /// Columns in each cell of the background.
+    members: Vec<Vec<usize>>,
+    /// Pairs of each column, and the other column.
+    touching: Vec<Vec<(usize, usize)>>,
+    stiffness: [f64; 2],
+    /// Damped blocks of the columns, without what is known of their shapes.
+    blocks: Vec<Matrix>,
+    /// Cholesky factors of the blocks, with what is known.
     factors: Vec<Matrix>,
+    /// Cholesky factors of the equations of the typical forms.
+    shared: [[[f64; FORM]; FORM]; 2],
 }
 
 impl<'a> System<'a> {
     /// `least` is added to the curvature of position, for columns without height.
-    pub(super) fn new(normal: &'a Normal, stiffness: &[f64], least: f64) -> Self {
+    pub(super) fn new(
+        normal: &'a Normal,
+        ground: &'a Ground,
+        places: Vec<Place>,
+        classes: &'a [usize],
+        typical: &[Typical; 2],
+        least: f64,
+    ) -> Self {
+        let stiffness = typical.map(|t| 1.0 / t.variance);
         let mut touching = vec![Vec::new(); normal.blocks.len()];
         for (index, pair) in normal.pairs.iter().enumerate() {
-            for i in pair.columns {
-                touching[i].push(index);
-            }
+            let [i, j] = pair.columns;
+            touching[i].push((index, j));
+            touching[j].push((index, i));
         }
-        let (diagonal, factors) = normal
+        let (blocks, factors): (Vec<Matrix>, Vec<Matrix>) = normal
             .blocks
             .par_iter()
-            .zip(stiffness)
-            .map(|(block, stiffness)| {
+            .zip(classes)
+            .map(|(block, &class)| {
                 let mut matrix = block.hessian;
                 for k in 0..PARAMETERS {
                     matrix[k][k] *= 1.0 + DAMPING;
-                    matrix[k][k] += [f64::MIN_POSITIVE, least, *stiffness][k.div_ceil(2).min(2)];
+                    matrix[k][k] += [f64::MIN_POSITIVE, least, 0.0][k.div_ceil(2).min(2)];
                 }
-                (matrix, factor(matrix))
+                (matrix, factor(stiffened(matrix, stiffness[class])))
             })
             .unzip();
-        Self {
-            pairs: &normal.pairs,
-            touching,
-            diagonal,
-            factors,
+        let mut members = vec![Vec::new(); ground.count()];
+        for (index, place) in places.iter().enumerate() {
+            members[place.cell].push(index);
+        }
+        let shared = [0, 1].map(|class| factor(form_block(&blocks, classes, class)));
+        Self { normal, ground, classes, places, members, touching, stiffness, blocks, factors, shared }
+    }
+
+    /// The right side: what the pixels and the known shapes pull at; `deviations` are those of the forms.
+    fn right(&self, deviations: &[[f64; FORM]]) -> Unknowns {
+        let pulls = || self.normal.blocks.iter().map(|block| block.gradient);
+        let columns = pulls().zip(self.classes).zip(deviations).map(|((mut g, &class), deviation)| {
+            for k in 0..FORM {
+                g[FORM + k] -= self.stiffness[class] * deviation[k];
+            }
+            g
+        });
+        Unknowns {
+            columns: columns.collect(),
+            forms: self.form_sums(&pulls().collect::<Vec<_>>()),
+            background: self.ground.gradient.clone(),
         }
     }
 
-    /// K u.
-    fn product(&self, u: &[Vector]) -> Vec<Vector> {
-        (0..u.len())
+    /// Sums of the columns' form entries over either sublattice.
+    fn form_sums(&self, columns: &[Vector]) -> [[f64; FORM]; 2] {
+        let mut sums = [[0.0; FORM]; 2];
+        for (column, &class) in columns.iter().zip(self.classes) {
+            for k in 0..FORM {
+                sums[class][k] += column[FORM + k];
+            }
+        }
+        sums
+    }
+
+    /// K z.
+    fn product(&self, z: &Unknowns) -> Unknowns {
+        let whole = |i: usize| -> Vector {
+            let (mut v, shared) = (z.columns[i], z.forms[self.classes[i]]);
+            (0..FORM).for_each(|k| v[FORM + k] += shared[k]);
+            v
+        };
+        let (mut columns, bare): (Vec<Vector>, Vec<Vector>) = (0..z.columns.len())
             .into_par_iter()
             .map(|i| {
-                let mut sum = times(&self.diagonal[i], &u[i]);
-                for &index in &self.touching[i] {
-                    let Pair { columns, block } = &self.pairs[index];
-                    let term = if columns[0] == i {
-                        times(block, &u[columns[1]])
+                let v = whole(i);
+                let mut sum = times(&self.blocks[i], &v);
+                add(&mut sum, &times(&self.normal.blocks[i].ground, &self.ground.polynomial(&self.places[i], &z.background)));
+                for &(index, other) in &self.touching[i] {
+                    let pair = &self.normal.pairs[index];
+                    let term = if pair.columns[0] == i {
+                        times(&pair.block, &whole(other))
                     } else {
-                        times_transposed(block, &u[columns[0]])
+                        times_transposed(&pair.block, &whole(other))
                     };
-                    (0..PARAMETERS).for_each(|k| sum[k] += term[k]);
+                    add(&mut sum, &term);
                 }
-                sum
+                (sum, times_transposed(&self.normal.blocks[i].ground, &v))
             })
-            .collect()
-    }
-
-    fn precondition(&self, right: &[Vector]) -> Vec<Vector> {
-        right
-            .par_iter()
-            .zip(&self.factors)
-            .map(|(r, factor)| solve(factor, r, &ALL))
-            .collect()
-    }
-
-    /// u with K u = `right`, by conjugate gradients on the columns' blocks (at once where no columns overlap).
-    fn solve(&self, right: &[Vector]) -> Vec<Vector> {
-        let mut u = self.precondition(right);
-        if self.pairs.is_empty() {
-            return u;
+            .unzip();
+        let forms = self.form_sums(&columns);
+        for ((column, u), &class) in columns.iter_mut().zip(&z.columns).zip(self.classes) {
+            (FORM..PARAMETERS).for_each(|k| column[k] += self.stiffness[class] * u[k]);
         }
-        let product = self.product(&u);
-        let mut rest: Vec<Vector> = right.iter().zip(&product).map(|(r, p)| minus(r, p)).collect();
+        let parts: Vec<_> = (0..self.members.len())
+            .into_par_iter()
+            .map(|cell| {
+                let places = self.members[cell].iter().map(|&i| (self.places[i], bare[i]));
+                self.ground.part(cell, &z.background, places)
+            })
+            .collect();
+        Unknowns { columns, forms, background: self.ground.gathered(&parts, &z.background) }
+    }
+
+    fn precondition(&self, right: &Unknowns) -> Unknowns {
+        let columns = right.columns.par_iter().zip(&self.factors);
+        Unknowns {
+            columns: columns.map(|(r, factor)| solve(factor, r, &ALL)).collect(),
+            forms: [0, 1].map(|class| solve(&self.shared[class], &right.forms[class], &[0, 1, 2])),
+            background: right.background.iter().zip(&self.ground.diagonal).map(|(r, d)| r / d).collect(),
+        }
+    }
+
+    /// The step of everything, to a part `precision` of it.
+    pub(super) fn step(&self, deviations: &[[f64; FORM]], precision: f64) -> Unknowns {
+        let mut rest = self.right(deviations);
         let mut conditioned = self.precondition(&rest);
         let mut direction = conditioned.clone();
-        let mut power = dot(&rest, &conditioned);
-        let goal = PRECISION * PRECISION * dot(right, &u);
+        let mut power = rest.dot(&conditioned);
+        let goal = precision * precision * power;
+        let mut z = Unknowns {
+            columns: vec![[0.0; PARAMETERS]; rest.columns.len()],
+            forms: [[0.0; FORM]; 2],
+            background: vec![0.0; rest.background.len()],
+        };
         for _ in 0..MAX_STEPS {
-            if power <= goal {
+            let product = self.product(&direction);
+            let bend = direction.dot(&product);
+            if bend.is_nan() || bend <= 0.0 {
                 break;
             }
-            let product = self.product(&direction);
-            let length = power / dot(&direction, &product);
-            add(&mut u, &direction, length);
-            add(&mut rest, &product, -length);
+            z.add(&direction, power / bend);
+            rest.add(&product, -power / bend);
             conditioned = self.precondition(&rest);
-            let next = dot(&rest, &conditioned);
-            let turn = next / power;
-            power = next;
-            for (d, c) in direction.iter_mut().zip(&conditioned) {
-                *d = std::array::from_fn(|k| c[k] + turn * d[k]);
+            let next = rest.dot(&conditioned);
+            if next <= goal {
+                break;
             }
+            direction.turn(next / power, &conditioned);
+            power = next;
         }
-        u
+        z
     }
 
     /// Covariance of the parameters of each column, those of the columns that overlap with it free as well.
     pub(super) fn covariances(&self) -> Vec<Matrix> {
-        (0..self.diagonal.len())
+        (0..self.blocks.len())
             .into_par_iter()
             .map(|i| {
-                let mut left = self.diagonal[i];
-                for &index in &self.touching[i] {
-                    let Pair { columns, block } = &self.pairs[index];
-                    let mine = columns[0] == i;
-                    let other = columns[usize::from(mine)];
+                let mut left = stiffened(self.blocks[i], self.stiffness[self.classes[i]]);
+                for &(index, other) in &self.touching[i] {
+                    let pair = &self.normal.pairs[index];
+                    let block = if pair.columns[0] == i { pair.block } else { transposed(&pair.block) };
+                    let solved = block.map(|row| solve(&self.factors[other], &row, &ALL));
                     for a in 0..PARAMETERS {
-                        let row = if mine { block[a] } else { block.map(|row| row[a]) };
-                        let solved = solve(&self.factors[other], &row, &ALL);
                         for b in 0..PARAMETERS {
-                            let row = if mine { block[b] } else { block.map(|row| row[b]) };
-                            left[a][b] -= (0..PARAMETERS).map(|k| row[k] * solved[k]).sum::<f64>();
+                            left[a][b] -= (0..PARAMETERS).map(|k| block[a][k] * solved[b][k]).sum::<f64>();
                         }
                     }
                 }
@@ -166,89 +232,60 @@ impl<'a> System<'a> {
     }
 }
 
-/// The step; `pull` is Σ w r and `weight` Σ w over all pixels, `forms` and `classes` those of the columns.
-pub(super) fn step(
-    normal: &Normal,
-    system: &System<'_>,
-    forms: &[[f64; 3]],
-    classes: &[usize],
-    typical: &[Typical; 2],
-    [pull, weight]: [f64; 2],
-) -> Step {
-    let stiffness = typical.map(|t| 1.0 / t.variance);
-    let count = forms.len();
-    let right: Vec<Vector> = (0..count)
-        .map(|i| {
-            let mut g = normal.blocks[i].gradient;
-            for k in 0..3 {
-                g[3 + k] += stiffness[classes[i]] * (typical[classes[i]].form[k] - forms[i][k]);
-            }
-            g
-        })
-        .collect();
-    let borders: Vec<Vec<Vector>> = (0..SHARED)
-        .map(|shared| border(shared, normal, classes, stiffness))
-        .collect();
-    let free = system.solve(&right);
-    let solved: Vec<Vec<Vector>> = borders.iter().map(|b| system.solve(b)).collect();
-    // Shared equations: S z = t, with z the shared steps.
-    let mut matrix = [[0.0; SHARED]; SHARED];
-    let mut target = [0.0; SHARED];
-    for a in 0..SHARED {
-        for b in 0..SHARED {
-            matrix[a][b] = -dot(&borders[a], &solved[b]);
-        }
-        target[a] = dot(&borders[a], &free);
-        if a == SHARED - 1 {
-            matrix[a][a] += weight;
-            target[a] += pull;
-        } else {
-            let (class, k) = (a / 3, a % 3);
-            let members = (0..count).filter(|&i| classes[i] == class);
-            let (mut number, mut sum) = (0.0, 0.0);
-            for i in members {
-                number += 1.0;
-                sum += forms[i][k] - typical[class].form[k];
-            }
-            matrix[a][a] += number * stiffness[class];
-            target[a] += stiffness[class] * sum;
-        }
+impl Unknowns {
+    fn add(&mut self, other: &Self, factor: f64) {
+        self.pair_up(other, |x, y| *x += factor * y);
     }
-    let all: [usize; SHARED] = std::array::from_fn(|k| k);
-    let shared = cholesky(&matrix, &all).map_or([0.0; SHARED], |lower| solve(&lower, &target, &all));
-    let mut columns = free;
-    for (z, u) in shared.iter().zip(&solved) {
-        add(&mut columns, u, *z);
+
+    /// `conditioned` plus `part` of itself.
+    fn turn(&mut self, part: f64, conditioned: &Self) {
+        self.pair_up(conditioned, |x, y| *x = y + part * *x);
     }
-    Step {
-        columns,
-        forms: [0, 1].map(|class| std::array::from_fn(|k| shared[3 * class + k])),
-        background: shared[SHARED - 1],
+
+    fn pair_up(&mut self, other: &Self, with: impl Fn(&mut f64, f64) + Sync) {
+        let columns = self.columns.par_iter_mut().zip(&other.columns).with_min_len(CHUNK);
+        columns.for_each(|(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| with(x, *y)));
+        let forms = self.forms.iter_mut().flatten().zip(other.forms.iter().flatten());
+        let background = self.background.iter_mut().zip(&other.background);
+        forms.chain(background).for_each(|(x, y)| with(x, *y));
+    }
+
+    fn dot(&self, other: &Self) -> f64 {
+        let chunks = self.columns.par_chunks(CHUNK).zip(other.columns.par_chunks(CHUNK));
+        let columns: Vec<f64> = chunks
+            .map(|(x, y)| x.as_flattened().iter().zip(y.as_flattened()).map(|(x, y)| x * y).sum())
+            .collect();
+        let forms = self.forms.iter().flatten().zip(other.forms.iter().flatten());
+        let background = self.background.iter().zip(&other.background);
+        columns.iter().sum::<f64>() + forms.chain(background).map(|(x, y)| x * y).sum::<f64>()
     }
 }
 
-/// How the columns' right sides change with a shared parameter.
-fn border(shared: usize, normal: &Normal, classes: &[usize], stiffness: [f64; 2]) -> Vec<Vector> {
-    let blocks = normal.blocks.iter().zip(classes);
-    blocks
-        .map(|(block, &class)| {
-            if shared == SHARED - 1 {
-                return block.flat.map(|c| -c);
+/// Sum of the form parts of the blocks of a sublattice; the unit matrix for an empty one.
+fn form_block(blocks: &[Matrix], classes: &[usize], class: usize) -> [[f64; FORM]; FORM] {
+    let mut sum = [[0.0; FORM]; FORM];
+    for block in blocks.iter().zip(classes).filter(|(_, c)| **c == class).map(|(b, _)| b) {
+        for a in 0..FORM {
+            for b in 0..FORM {
+                sum[a][b] += block[FORM + a][FORM + b];
             }
-            let mut vector = [0.0; PARAMETERS];
-            if shared / 3 == class {
-                vector[3 + shared % 3] = stiffness[class];
-            }
-            vector
-        })
-        .collect()
+        }
+    }
+    if sum[0][0] > 0.0 { sum } else { std::array::from_fn(|a| std::array::from_fn(|b| f64::from(u8::from(a == b)))) }
+}
+
+/// A block with what is known of the form.
+fn stiffened(mut block: Matrix, stiffness: f64) -> Matrix {
+    (FORM..PARAMETERS).for_each(|k| block[k][k] += stiffness);
+    block
 }
 
 /// Cholesky factor, or that of the diagonal where the matrix is singular to rounding.
-fn factor(matrix: Matrix) -> Matrix {
-    cholesky(&matrix, &ALL).unwrap_or_else(|| {
-        let mut diagonal = [[0.0; PARAMETERS]; PARAMETERS];
-        for k in 0..PARAMETERS {
+fn factor<const N: usize>(matrix: [[f64; N]; N]) -> [[f64; N]; N] {
+    let all: [usize; N] = std::array::from_fn(|k| k);
+    cholesky(&matrix, &all).unwrap_or_else(|| {
+        let mut diagonal = [[0.0; N]; N];
+        for k in 0..N {
             diagonal[k][k] = matrix[k][k].max(f64::MIN_POSITIVE).sqrt();
         }
         diagonal
@@ -263,19 +300,10 @@ fn times_transposed(matrix: &Matrix, u: &Vector) -> Vector {
     std::array::from_fn(|k| (0..PARAMETERS).map(|l| matrix[l][k] * u[l]).sum())
 }
 
-fn minus(u: &Vector, v: &Vector) -> Vector {
-    std::array::from_fn(|k| u[k] - v[k])
+fn transposed(matrix: &Matrix) -> Matrix {
+    std::array::from_fn(|k| matrix.map(|row| row[k]))
 }
 
-fn add(u: &mut [Vector], v: &[Vector], factor: f64) {
-    for (u, v) in u.iter_mut().zip(v) {
-        (0..PARAMETERS).for_each(|k| u[k] += factor * v[k]);
-    }
-}
-
-fn dot(u: &[Vector], v: &[Vector]) -> f64 {
-    let pairs = u.iter().zip(v);
-    pairs
-        .map(|(u, v)| (0..PARAMETERS).map(|k| u[k] * v[k]).sum::<f64>())
-        .sum()
+fn add(u: &mut Vector, v: &Vector) {
+    (0..PARAMETERS).for_each(|k| u[k] += v[k]);
 }

@@ -20,6 +20,16 @@ const LEAST_OVERLAP: f64 = 2e-3;
 /// The monomials 1, x, y, x², xy, y² as exponents.
 const MONOMIALS: [[usize; 2]; PARAMETERS] = [[0, 0], [1, 0], [0, 1], [2, 0], [1, 1], [0, 2]];
 
+/// The monomials themselves.
+const IDENTITY: Matrix = [
+    [1.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    [0.0, 1.0, 0.0, 0.0, 0.0, 0.0],
+    [0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
+    [0.0, 0.0, 0.0, 1.0, 0.0, 0.0],
+    [0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+    [0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+];
+
 /// What the pixels say of one column.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Block {
@@ -27,8 +37,8 @@ pub(super) struct Block {
     pub(super) hessian: Matrix,
     /// JᵀW(residual).
     pub(super) gradient: Vector,
-    /// JᵀW1: coupling to the background.
-    pub(super) flat: Vector,
+    /// JᵀW(1, x, y, x², xy, y²): coupling to a background that is this polynomial of the offset from the centre [Å].
+    pub(super) ground: Matrix,
 }
 
 /// JᵢᵀWJⱼ of two columns that overlap.
@@ -90,7 +100,7 @@ pub(super) fn block(field: &Field<'_>, gaussian: &Gaussian, residual: &Residual)
     Block {
         hessian: sandwich(&slopes, &moments.square, &slopes),
         gradient: linear(&slopes, &moments.rest),
-        flat: linear(&slopes, &moments.flat),
+        ground: sandwich(&slopes, &moments.flat, &IDENTITY),
     }
 }
 

@@ -14,8 +14,8 @@ const EXPONENT: (u32, u64) = (52, 1023);
 const LEAST: f64 = -700.0;
 /// Pixels that are summed side by side.
 const LANES: usize = 4;
-/// Sums over a row: moments 0 to 4 of weight · shape², 0 to 2 of weight · shape · rest, 0 to 2 of weight · shape.
-const SUMS: usize = 11;
+/// Sums over a row: moments 0 to 4 of weight · shape², 0 to 2 of weight · shape · rest, 0 to 4 of weight · shape.
+const SUMS: usize = 13;
 
 /// exp(x) for x ≤ 0, to 1e-11 of it: 2ⁿ by its bits, the rest by its series.
 #[inline(always)]
@@ -85,12 +85,12 @@ impl Exponent {
 }
 
 /// Moments of products of pixels with Gaussian shapes: `square[a][b]` = Σ w g² dxᵃ dyᵇ, with `rest` Σ w r g dxᵃ dyᵇ and
-/// `flat` Σ w g dxᵃ dyᵇ; a + b ≤ 4 and ≤ 2.
+/// `flat` Σ w g dxᵃ dyᵇ; a + b ≤ 4, for `rest` ≤ 2.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Moments {
     pub(super) square: [[f64; 5]; 5],
     pub(super) rest: [[f64; 3]; 3],
-    pub(super) flat: [[f64; 3]; 3],
+    pub(super) flat: [[f64; 5]; 5],
 }
 
 impl Moments {
@@ -115,10 +115,10 @@ impl Moments {
         for b in 0..5 {
             for a in 0..5 - b {
                 self.square[a][b] += total[a] * power;
+                self.flat[a][b] += total[8 + a] * power;
             }
             for a in 0..3_usize.saturating_sub(b) {
                 self.rest[a][b] += total[5 + a] * power;
-                self.flat[a][b] += total[8 + a] * power;
             }
             power *= row.dy;
         }
@@ -152,6 +152,8 @@ fn lanes(
             flat,
             flat * dx,
             flat * dx2,
+            flat * dx2 * dx,
+            flat * dx2 * dx2,
         ];
         for (sum, term) in sums.iter_mut().zip(terms) {
             sum[l] += term;

@@ -38,8 +38,8 @@ pub struct ColumnSettings {
     pub sweeps: usize,
     /// Standard deviation of the Gaussian that the image is smoothed with to see columns as peaks [pitch].
     pub smoothing: f64,
-    /// Standard deviation of the smoothing of the background [pitch].
-    pub background_smoothing: f64,
+    /// Distance of the nodes of the background, which is smooth between them [pitch].
+    pub background_spacing: f64,
     /// How many standard errors the periodicity must stand above chance for the image to count as a lattice.
     pub minimum_significance: f64,
     /// Height of a column over its standard deviation, for it to count as a column.
@@ -58,7 +58,7 @@ impl Default for ColumnSettings {
             window: 0.38,
             sweeps: 12,
             smoothing: 0.1,
-            background_smoothing: 0.9,
+            background_spacing: 2.0,
             minimum_significance: 5.0,
             minimum_signal_to_noise: 5.0,
             maximum_deviation: 0.1,
@@ -77,7 +77,7 @@ impl ColumnSettings {
             ("window", self.window, 0.2, 0.7),
             ("sweeps", self.sweeps as f64, 1.0, 50.0),
             ("smoothing", self.smoothing, 0.03, 0.2),
-            ("background_smoothing", self.background_smoothing, 0.5, 20.0),
+            ("background_spacing", self.background_spacing, 1.0, 100.0),
             (
                 "minimum_significance",
                 self.minimum_significance,
