@@ -155,6 +155,9 @@ impl<'a> Fit<'a> {
         let moved = self.apply(&step.columns, changes, &covariances, &residual);
         self.spread(&covariances);
         if std::env::var("FITDEBUG").is_ok() {
+            let mut w: Vec<usize> = (0..self.columns.len()).collect();
+            w.sort_by(|a,b| { let f=|i: usize| step.columns[i][1].hypot(step.columns[i][2])/self.columns[i].sigma[0]; f(*b).total_cmp(&f(*a))});
+            for i in w.iter().take(4) { let c=&self.columns[*i]; eprintln!("W {i} step {:?} at {:?} start {:?} h {:.3} form {:?} sig {:?} cls {}", step.columns[*i].map(|x| (x*1e4).round()/1e4), c.gaussian.position, c.start, c.gaussian.height, c.gaussian.form, c.sigma, c.class); }
             for t in &self.typical { eprint!("T {:.4} {:.4} {:.4} sd {:.4} | ", t.form[0].sqrt().recip(), t.form[1], t.form[2].sqrt().recip(), t.variance.sqrt()/t.form[0]); }
             let h = |c: usize| { let v: Vec<f64> = self.columns.iter().filter(|x| x.class==c).map(|x| x.gaussian.height).collect(); v.iter().sum::<f64>()/v.len() as f64 };
             eprintln!("h {:.4} {:.4} b {:.4} moved {moved:.4} pairs {} noise {:?} unfitted {}", h(0), h(1), self.background.at((self.field.image.data.nrows()/2, self.field.image.data.ncols()/2)), normal.pairs.len(), self.noise, self.columns.iter().filter(|c| !c.fitted).count());

@@ -17,7 +17,7 @@ const ALL: [usize; PARAMETERS] = [0, 1, 2, 3, 4, 5];
 /// Entries of a form.
 const FORM: usize = 3;
 /// Damping of each parameter's own curvature; slows the last digits, not the result.
-const DAMPING: f64 = 1e-4;
+const DAMPING: f64 = 1e-2;
 /// Most conjugate-gradient steps.
 const MAX_STEPS: usize = 60;
 /// Columns that are summed in one go; the sums of these are added in order, whatever the number of threads.
@@ -189,6 +189,7 @@ impl<'a> System<'a> {
         for _ in 0..MAX_STEPS {
             let product = self.product(&direction);
             let bend = direction.dot(&product);
+            if std::env::var("CGDEBUG").is_ok() { eprintln!("CG power {power:.4e} bend {bend:.4e}"); }
             if bend.is_nan() || bend <= 0.0 {
                 break;
             }
@@ -306,4 +307,110 @@ fn transposed(matrix: &Matrix) -> Matrix {
 
 fn add(u: &mut Vector, v: &Vector) {
     (0..PARAMETERS).for_each(|k| u[k] += v[k]);
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+    use rand::Rng;
+
+    use super::*;
+    use crate::column::background::Background;
+    use crate::column::field::{Column, Field};
+    use crate::column::gaussian::Gaussian;
+    use crate::image::Image;
+    use crate::rng::stream;
+
+    /// Broad columns amid a field, each with its neighbours' tails on it.
+    fn columns() -> Vec<Column> {
+        let of = |k: i32| {
+            let class = (k % 2) as usize;
+            let position = [
+                5.1 + 1.97 * f64::from(k % 5),
+                5.3 + 3.9 * f64::from(k / 5) + 1.95 * f64::from(k % 2),
+            ];
+            Column {
+                gaussian: Gaussian {
+                    height: 1.0 + 0.1 * f64::from(k),
+                    position,
+                    form: [1.2 + 0.03 * f64::from(k), 0.1, 1.3],
+                },
+                background: 0.0,
+                sigma: [0.0; 3],
+                fitted: true,
+                start: position,
+                class,
+            }
+        };
+        (0..10).map(of).collect()
+    }
+
+    #[test]
+    fn the_product_is_that_of_sums_over_pixels() {
+        let image = Image {
+            data: Array2::from_shape_fn((70, 80), |(r, c)| (r * 7 % 13 + c * 5 % 11) as f32),
+            sampling: [0.25, 0.22],
+        };
+        let usable = Array2::ones(image.data.raw_dim());
+        let field = Field { image: &image, usable: &usable, ghosts: &[], pitch: 3.9 };
+        let columns = columns();
+        let background = Background::dark_places(&field, &image.data, 2.0);
+        let residual = field.residual(&columns, &background, |m| 1.0 + 0.1 * m);
+        let normal = Normal::at(&field, &columns, &residual);
+        let ground = background.equations(&field, &residual);
+        let places = columns.iter().map(|c| background.place(&field, c.gaussian.position)).collect();
+        let classes: Vec<usize> = columns.iter().map(|c| c.class).collect();
+        let typical = [Typical { form: [1.2, 0.0, 1.2], variance: f64::INFINITY }; 2];
+        let system = System::new(&normal, &ground, places, &classes, &typical, 0.0);
+        let mut random = stream(3, "test", 0);
+        let mut z = Unknowns {
+            columns: vec![[0.0; PARAMETERS]; columns.len()],
+            forms: [[0.0; FORM]; 2],
+            background: vec![0.0; ground.gradient.len()],
+        };
+        let numbers = z.columns.iter_mut().flatten().chain(z.forms.iter_mut().flatten());
+        numbers.chain(&mut z.background).for_each(|x| *x = random.random_range(-1.0..1.0));
+        let fast = system.product(&z);
+        // J z on the pixels.
+        let mut surface = Background::dark_places(&field, &Array2::zeros(image.data.raw_dim()), 2.0);
+        surface.add(&z.background);
+        let mut slow = vec![[0.0; PARAMETERS]; columns.len()];
+        let mut total = [0.0; 2];
+        for row in 0..70 {
+            for col in 0..80 {
+                let at = [0.22 * col as f64, 0.25 * row as f64];
+                let slopes: Vec<Vector> = columns.iter().map(|c| c.gaussian.derivatives(at).1).collect();
+                let mut change = surface.at((row, col));
+                for (i, slope) in slopes.iter().enumerate() {
+                    for k in 0..PARAMETERS {
+                        let shared = if k < FORM { 0.0 } else { z.forms[classes[i]][k - FORM] };
+                        change += slope[k] * (z.columns[i][k] + shared);
+                    }
+                }
+                let [weight, rest] = residual.at((row, col));
+                for (sum, slope) in slow.iter_mut().zip(&slopes) {
+                    (0..PARAMETERS).for_each(|k| sum[k] += weight * slope[k] * change);
+                }
+                total[0] += weight * change;
+                total[1] += weight * rest;
+            }
+        }
+        for (fast, slow) in fast.columns.iter().zip(&slow) {
+            for (f, s) in fast.iter().zip(slow) {
+                println!("{f:12.4} {s:12.4}");
+            }
+        }
+        // The splines sum to 1.
+        println!("{} {}", fast.background.iter().sum::<f64>(), total[0]);
+        println!("{} {}", ground.gradient.iter().sum::<f64>(), total[1]);
+        let size = slow.iter().flatten().fold(0.0_f64, |most, x| most.max(x.abs()));
+        for (f, s) in fast.columns.iter().flatten().zip(slow.iter().flatten()) {
+            // What is cut off of the tails, and the damping.
+            assert!((f - s).abs() < 0.01 * size, "{f} {s}");
+        }
+        let sums = [fast.background.iter().sum::<f64>(), ground.gradient.iter().sum()];
+        for (f, s) in sums.iter().zip(total) {
+            assert!((f - s).abs() < 0.01 * s.abs(), "{f} {s}");
+        }
+    }
 }

@@ -13,10 +13,10 @@ use super::rows::{Moments, PairMoments, Row, disc};
 use crate::neighbours::{Neighbours, Point};
 
 /// Standard deviations of a column within which its pixels count; beyond lie 0.3 % of what they tell of its width.
-const REACH: f64 = 4.0;
+const REACH: f64 = 5.0;
 /// Columns whose shapes overlap by less than this part, exp(−d²/4σ²), do not see each other in the equations; in the model
 /// they do.
-const LEAST_OVERLAP: f64 = 2e-3;
+const LEAST_OVERLAP: f64 = 1e-6;
 /// The monomials 1, x, y, x², xy, y² as exponents.
 const MONOMIALS: [[usize; 2]; PARAMETERS] = [[0, 0], [1, 0], [0, 1], [2, 0], [1, 1], [0, 2]];
 
@@ -73,9 +73,9 @@ impl Normal {
 }
 
 /// How far the pixels of a column reach [Å].
-fn reach(field: &Field<'_>, gaussian: &Gaussian) -> f64 {
+fn reach(gaussian: &Gaussian) -> f64 {
     let widest = gaussian.widths().map_or(0.0, |(w, _)| w[0].max(w[1]));
-    (REACH * widest).min(field.pitch)
+    REACH * widest
 }
 
 /// The block of one column.
@@ -84,7 +84,7 @@ pub(super) fn block(field: &Field<'_>, gaussian: &Gaussian, residual: &Residual)
     let centre = gaussian.position;
     let mut moments = Moments::default();
     Arch::new().dispatch(|| {
-        let reach = reach(field, gaussian);
+        let reach = reach(gaussian);
         for (row, across) in disc(field.image.data.dim(), [sy, sx], centre, reach) {
             let place = Row {
                 first: across.start as f64 * sx - centre[0],
@@ -108,10 +108,10 @@ fn pair(field: &Field<'_>, mine: &Gaussian, other: &Gaussian, residual: &Residua
     let [sy, sx] = field.image.sampling;
     let centre = mine.position;
     let offset: Point = std::array::from_fn(|k| other.position[k] - centre[k]);
+    let (middle, reach) = product(mine, other);
     let mut moments = PairMoments::default();
     Arch::new().dispatch(|| {
-        let reach = reach(field, mine);
-        for (row, across) in disc(field.image.data.dim(), [sy, sx], centre, reach) {
+        for (row, across) in disc(field.image.data.dim(), [sy, sx], middle, reach) {
             let place = Row {
                 first: across.start as f64 * sx - centre[0],
                 step: sx,
@@ -122,6 +122,21 @@ fn pair(field: &Field<'_>, mine: &Gaussian, other: &Gaussian, residual: &Residua
         }
     });
     sandwich(&slopes(mine), &moments.0, &moved(&slopes(other), offset))
+}
+
+/// Centre and reach [Å] of the product of two Gaussians, which is one itself.
+fn product(mine: &Gaussian, other: &Gaussian) -> (Point, f64) {
+    let form: [f64; 3] = std::array::from_fn(|k| mine.form[k] + other.form[k]);
+    let [p, q, s] = form;
+    let [dx, dy]: Point = std::array::from_fn(|k| other.position[k] - mine.position[k]);
+    let [op, oq, os] = other.form;
+    let (x, y) = (op * dx + oq * dy, oq * dx + os * dy);
+    let determinant = p * s - q * q;
+    let middle = [
+        mine.position[0] + (s * x - q * y) / determinant,
+        mine.position[1] + (p * y - q * x) / determinant,
+    ];
+    (middle, reach(&Gaussian { form, ..*mine }))
 }
 
 /// Index pairs i < j of columns that overlap, in a fixed order.
