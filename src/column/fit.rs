@@ -35,6 +35,9 @@ const WIDTHS: std::ops::RangeInclusive<f64> = 0.03..=0.4;
 const RELATIVE_WIDTHS: std::ops::RangeInclusive<f64> = 0.5..=2.0;
 /// Spread of 1/width² among the columns of a sublattice, over its mean: to start with, at least, at most.
 const SPREAD: [f64; 3] = [0.1, 0.01, 0.5];
+/// Steps in which all columns of a sublattice keep one shape: until it is known roughly, where columns overlap one could
+/// swallow its neighbours.
+const ALIKE_STEPS: usize = 3;
 /// Longest step of a position [width], least height after a step [height before], largest step of 1/width² [itself].
 const LONGEST: [f64; 3] = [0.5, 0.2, 0.45];
 /// Steps before the fit may be finished.
@@ -64,7 +67,7 @@ pub(super) fn fit_all(
     let mut fit = Fit::start(&field, found, settings);
     let bar = reporter.bar("fitting columns", settings.sweeps as u64);
     for sweep in 0..settings.sweeps {
-        let moved = fit.sweep(sweep > 0);
+        let moved = fit.sweep(sweep);
         bar.inc(1);
         if sweep + 1 >= LEAST_STEPS && moved < STANDSTILL {
             break;
@@ -105,7 +108,7 @@ impl<'a> Fit<'a> {
         let round = (START_WIDTH * field.pitch).powi(-2);
         let typical = Typical {
             form: [round, 0.0, round],
-            variance: (SPREAD[0] * round).powi(2),
+            variance: (SPREAD[1] * round).powi(2),
         };
         Self {
             field,
@@ -135,7 +138,7 @@ impl<'a> Fit<'a> {
 
     /// One step of everything; the root mean square step of the positions [standard deviations]. The first residual still
     /// holds what is wrong with the start, and says nothing of the noise.
-    fn sweep(&mut self, learn: bool) -> f64 {
+    fn sweep(&mut self, sweep: usize) -> f64 {
         let residual = self.residual();
         let normal = Normal::at(self.field, &self.columns, &residual);
         let ground = self.background.equations(self.field, &residual);
@@ -145,15 +148,19 @@ impl<'a> Fit<'a> {
         let system = System::new(&normal, &ground, places.collect(), &classes, &self.typical, least);
         let step = system.step(&self.deviations(), PRECISION);
         let covariances = system.covariances();
-        if learn {
+        if sweep > 0 {
             let radius = self.settings.window * self.field.pitch;
             let noise = noise::measure(self.field, &self.columns, &covariances, &residual, radius);
             self.noise = noise.unwrap_or(self.noise);
         }
+        let part = self.part(step.forms);
+        let step = step.scaled(part);
         self.background.add(&step.background);
-        let changes = self.change_forms(step.forms);
-        let moved = self.apply(&step.columns, changes, &covariances, &residual);
-        self.spread(&covariances);
+        for (typical, change) in self.typical.iter_mut().zip(&step.forms) {
+            typical.form = std::array::from_fn(|k| typical.form[k] + change[k]);
+        }
+        let moved = self.apply(&step.columns, step.forms, &covariances, &residual);
+        self.spread(&covariances, sweep);
         if std::env::var("FITDEBUG").is_ok() {
             let mut w: Vec<usize> = (0..self.columns.len()).collect();
             w.sort_by(|a,b| { let f=|i: usize| step.columns[i][1].hypot(step.columns[i][2])/self.columns[i].sigma[0]; f(*b).total_cmp(&f(*a))});
@@ -171,14 +178,9 @@ impl<'a> Fit<'a> {
         columns.map(|c| std::array::from_fn(|k| c.gaussian.form[k] - self.typical[c.class].form[k])).collect()
     }
 
-    /// Changes the typical forms, no farther than they may go; the changes made.
-    fn change_forms(&mut self, steps: [[f64; 3]; 2]) -> [[f64; 3]; 2] {
-        std::array::from_fn(|class| {
-            let before = self.typical[class].form;
-            let after = bounded(before, steps[class]);
-            self.typical[class].form = after;
-            std::array::from_fn(|k| after[k] - before[k])
-        })
+    /// How much of the step of everything can be taken: no typical form may change by more than its bound.
+    fn part(&self, changes: [[f64; 3]; 2]) -> f64 {
+        (0..2).map(|class| allowed(self.typical[class].form, changes[class])).fold(1.0, f64::min)
     }
 
     /// Moves the columns and notes their standard deviations.
@@ -217,7 +219,7 @@ impl<'a> Fit<'a> {
     }
 
     /// The spread of the forms of either sublattice.
-    fn spread(&mut self, covariances: &[Matrix]) {
+    fn spread(&mut self, covariances: &[Matrix], sweep: usize) {
         for class in 0..2 {
             let typical = &mut self.typical[class];
             let (mut sum, mut count) = (0.0, 0.0);
@@ -230,10 +232,12 @@ impl<'a> Fit<'a> {
                 }
             }
             let mean = 0.5 * (typical.form[0] + typical.form[2]);
-            let [_, least, most] = SPREAD.map(|spread| (spread * mean).powi(2));
-            if count > 0.0 {
-                typical.variance = (sum / count).clamp(least, most);
-            }
+            let [start, least, most] = SPREAD.map(|spread| (spread * mean).powi(2));
+            typical.variance = match sweep + 1 {
+                0..ALIKE_STEPS => least,
+                ALIKE_STEPS => start,
+                _ => (sum / f64::max(count, 1.0)).clamp(least, most),
+            };
         }
     }
 
@@ -253,12 +257,11 @@ impl<'a> Fit<'a> {
     }
 }
 
-/// A form after a step that is no longer than it may be.
-fn bounded(form: [f64; 3], change: [f64; 3]) -> [f64; 3] {
+/// The part of a change that a form may take in one step.
+fn allowed(form: [f64; 3], change: [f64; 3]) -> f64 {
     let mean = 0.5 * (form[0] + form[2]);
     let longest = change.iter().fold(0.0_f64, |most, c| most.max(c.abs()));
-    let part = (LONGEST[2] * mean / longest.max(f64::MIN_POSITIVE)).min(1.0);
-    std::array::from_fn(|k| form[k] + part * change[k])
+    (LONGEST[2] * mean / longest.max(f64::MIN_POSITIVE)).min(1.0)
 }
 
 /// Moves a column by a bounded step; the length of the shift [Å]. One that leaves its site starts again with the typical form.
@@ -271,7 +274,9 @@ fn move_column(column: &mut Column, step: &Vector, typical: [f64; 3], pitch: f64
         gaussian.position[k] += part * shift[k];
     }
     gaussian.height = (gaussian.height + step[0]).max(LONGEST[1] * gaussian.height);
-    gaussian.form = bounded(gaussian.form, [step[3], step[4], step[5]]);
+    let change = [step[3], step[4], step[5]];
+    let part_of_form = allowed(gaussian.form, change);
+    gaussian.form = std::array::from_fn(|k| gaussian.form[k] + part_of_form * change[k]);
     if !is_possible(gaussian, typical, pitch) {
         gaussian.form = typical;
     }

@@ -234,6 +234,13 @@ impl<'a> System<'a> {
 }
 
 impl Unknowns {
+    /// A part of a step.
+    pub(super) fn scaled(mut self, part: f64) -> Self {
+        let numbers = self.columns.as_flattened_mut().iter_mut().chain(self.forms.as_flattened_mut());
+        numbers.chain(&mut self.background).for_each(|x| *x *= part);
+        self
+    }
+
     fn add(&mut self, other: &Self, factor: f64) {
         self.pair_up(other, |x, y| *x += factor * y);
     }
