@@ -27,7 +27,7 @@ const DARK_REACH: f64 = 0.6;
 const DARK_SMOOTHING: f64 = 0.9;
 /// Weight added to every node, over the mean: where all pixels are masked a node stays where it is; elsewhere it slows the
 /// last digits, not the result.
-const LEAST_WEIGHT: f64 = 3e-3;
+const LEAST_WEIGHT: f64 = 5e-2;
 /// Pixels that are summed side by side.
 const LANES: usize = 8;
 
@@ -73,7 +73,9 @@ impl Background {
         let dark = smooth(&lowest(&bin(seen, block), reach), sigma);
         let shape = [seen.nrows(), seen.ncols()];
         let cells: [usize; 2] = std::array::from_fn(|axis| {
-            (shape[axis] as f64 / (spacing * pitch[axis])).round().max(1.0) as usize
+            (shape[axis] as f64 / (spacing * pitch[axis]))
+                .round()
+                .max(1.0) as usize
         });
         let spacing: [f64; 2] = std::array::from_fn(|axis| shape[axis] as f64 / cells[axis] as f64);
         // Spline n is highest at (n − ½) cells.
@@ -94,8 +96,14 @@ impl Background {
 
     /// Pixels whose centre is in a cell along one axis.
     fn pixels(&self, axis: usize, cell: usize, count: usize) -> std::ops::Range<usize> {
-        let edge = |cell: usize| ((cell as f64 * self.spacing[axis] - 0.5).ceil().max(0.0) as usize).min(count);
-        edge(cell)..if cell + 1 == self.cells()[axis] { count } else { edge(cell + 1) }
+        let edge = |cell: usize| {
+            ((cell as f64 * self.spacing[axis] - 0.5).ceil().max(0.0) as usize).min(count)
+        };
+        edge(cell)..if cell + 1 == self.cells()[axis] {
+            count
+        } else {
+            edge(cell + 1)
+        }
     }
 
     /// The cell of a point along one axis, and how far it is in it.
@@ -107,7 +115,10 @@ impl Background {
 
     /// Adds to the nodes.
     pub(super) fn add(&mut self, step: &[f64]) {
-        self.nodes.iter_mut().zip(step).for_each(|(node, step)| *node += step);
+        self.nodes
+            .iter_mut()
+            .zip(step)
+            .for_each(|(node, step)| *node += step);
     }
 
     /// Where a point [Å] is.
@@ -138,7 +149,11 @@ impl Background {
             .map(|c| (0..ORDER).map(|j| down[j] * self.nodes[(r + j, c)]).sum())
             .collect();
         for cell in 0..self.cells()[1] {
-            let power = |a: usize| (0..ORDER).map(|i| mixed[cell + i] * BASIS[i][a]).sum::<f64>();
+            let power = |a: usize| {
+                (0..ORDER)
+                    .map(|i| mixed[cell + i] * BASIS[i][a])
+                    .sum::<f64>()
+            };
             let (c0, c1, c2) = (power(0), power(1), power(2));
             let pixels = self.pixels(1, cell, line.len());
             let first = (pixels.start as f64 + 0.5) / self.spacing[1] - cell as f64;
@@ -156,7 +171,9 @@ impl Background {
         let (c, u) = self.locate(1, col as f64);
         let [down, across] = [v, u].map(|t| BASIS.map(|c| c[0] + t * (c[1] + t * c[2])));
         (0..SPLINES)
-            .map(|k| down[k / ORDER] * across[k % ORDER] * self.nodes[(r + k / ORDER, c + k % ORDER)])
+            .map(|k| {
+                down[k / ORDER] * across[k % ORDER] * self.nodes[(r + k / ORDER, c + k % ORDER)]
+            })
             .sum()
     }
 
@@ -166,7 +183,9 @@ impl Background {
         let shape = field.image.data.dim();
         let sums: Vec<Sums> = (0..rows)
             .into_par_iter()
-            .flat_map_iter(|cell| self.sums_of(cell, self.pixels(0, cell, shape.0), residual, shape.1))
+            .flat_map_iter(|cell| {
+                self.sums_of(cell, self.pixels(0, cell, shape.0), residual, shape.1)
+            })
             .collect();
         let stride = cols + 2;
         let mut ground = Ground {
@@ -184,7 +203,10 @@ impl Background {
             }
         }
         let mean = ground.diagonal.iter().sum::<f64>() / ground.diagonal.len() as f64;
-        ground.diagonal.iter_mut().for_each(|d| *d += LEAST_WEIGHT * mean);
+        ground
+            .diagonal
+            .iter_mut()
+            .for_each(|d| *d += LEAST_WEIGHT * mean);
         ground
     }
 
@@ -235,7 +257,16 @@ impl Sums {
                 let t2 = t * t;
                 let (weight, pull) = (f64::from(w[l]), f64::from(w[l] * r[l]));
                 let (odd, even) = (weight * t, weight * t2);
-                let terms = [weight, odd, even, odd * t2, even * t2, pull, pull * t, pull * t2];
+                let terms = [
+                    weight,
+                    odd,
+                    even,
+                    odd * t2,
+                    even * t2,
+                    pull,
+                    pull * t,
+                    pull * t2,
+                ];
                 for k in 0..8 {
                     sums[k][l] += terms[k];
                 }
@@ -257,7 +288,9 @@ impl Sums {
     fn gradient(&self) -> [f64; SPLINES] {
         std::array::from_fn(|k| {
             let (down, across) = (BASIS[k / ORDER], BASIS[k % ORDER]);
-            (0..3).map(|b| down[b] * (0..3).map(|a| across[a] * self.rest[a][b]).sum::<f64>()).sum()
+            (0..3)
+                .map(|b| down[b] * (0..3).map(|a| across[a] * self.rest[a][b]).sum::<f64>())
+                .sum()
         })
     }
 
@@ -306,10 +339,23 @@ impl Ground {
     pub(super) fn polynomial(&self, place: &Place, nodes: &[f64]) -> Vector {
         let all = self.nodes_of(place.cell, nodes);
         let rows: [[f64; 3]; ORDER] = std::array::from_fn(|j| {
-            place.across.map(|splines| (0..ORDER).map(|i| splines[i] * all[ORDER * j + i]).sum())
+            place
+                .across
+                .map(|splines| (0..ORDER).map(|i| splines[i] * all[ORDER * j + i]).sum())
         });
-        let mix = |a: usize, b: usize| (0..ORDER).map(|j| place.down[b][j] * rows[j][a]).sum::<f64>();
-        [mix(0, 0), mix(1, 0), mix(0, 1), mix(2, 0), mix(1, 1), mix(0, 2)]
+        let mix = |a: usize, b: usize| {
+            (0..ORDER)
+                .map(|j| place.down[b][j] * rows[j][a])
+                .sum::<f64>()
+        };
+        [
+            mix(0, 0),
+            mix(1, 0),
+            mix(0, 1),
+            mix(2, 0),
+            mix(1, 1),
+            mix(0, 2),
+        ]
     }
 
     /// What a cell adds to the product of the equations with `nodes`: its own part, and that of the polynomials at places
@@ -321,8 +367,8 @@ impl Ground {
         places: impl Iterator<Item = (Place, Vector)>,
     ) -> [f64; SPLINES] {
         let all = self.nodes_of(cell, nodes);
-        let mut sum: [f64; SPLINES] = self.cells[cell]
-            .map(|row| (0..SPLINES).map(|k| row[k] * all[k]).sum());
+        let mut sum: [f64; SPLINES] =
+            self.cells[cell].map(|row| (0..SPLINES).map(|k| row[k] * all[k]).sum());
         for (place, p) in places {
             let [x, xx, yy] = [[p[0], p[1], p[3]], [p[2], p[4], 0.0], [p[5], 0.0, 0.0]];
             for i in 0..ORDER {
@@ -340,7 +386,10 @@ impl Ground {
     /// Adds up the parts of all cells, with the least weight of nodes without pixels.
     pub(super) fn gathered(&self, parts: &[[f64; SPLINES]], nodes: &[f64]) -> Vec<f64> {
         let mean = self.diagonal.iter().sum::<f64>() / self.diagonal.len() as f64;
-        let mut all: Vec<f64> = nodes.iter().map(|node| LEAST_WEIGHT * mean * node).collect();
+        let mut all: Vec<f64> = nodes
+            .iter()
+            .map(|node| LEAST_WEIGHT * mean * node)
+            .collect();
         for (cell, part) in parts.iter().enumerate() {
             for (k, value) in part.iter().enumerate() {
                 all[self.node(cell, k)] += value;

@@ -78,9 +78,9 @@ impl Residual {
 
 fn part(image: &Array2<f32>, row: usize, across: Range<usize>) -> &[f32] {
     let cols = image.ncols();
-    image
-        .as_slice()
-        .map_or(&[], |all| &all[row * cols + across.start..row * cols + across.end])
+    image.as_slice().map_or(&[], |all| {
+        &all[row * cols + across.start..row * cols + across.end]
+    })
 }
 
 impl Field<'_> {
@@ -126,7 +126,9 @@ impl Field<'_> {
                 || vec![0.0; self.image.data.ncols()],
                 |line, (row, (mut weights, mut rests))| {
                     background.draw(row, line);
-                    let near = touching[row].iter().map(|&index| &gaussians[index as usize]);
+                    let near = touching[row]
+                        .iter()
+                        .map(|&index| &gaussians[index as usize]);
                     self.draw(row, near, line);
                     Zip::from(&mut weights)
                         .and(&mut rests)

@@ -90,8 +90,7 @@ struct Fit<'a> {
 impl<'a> Fit<'a> {
     /// Round columns on the background, as high as the smoothed image there.
     fn start(field: &'a Field<'a>, found: &Found, settings: &'a ColumnSettings) -> Self {
-        let background =
-            Background::dark_places(field, &found.seen, settings.background_spacing);
+        let background = Background::dark_places(field, &found.seen, settings.background_spacing);
         let columns = found.sites.iter().map(|site| {
             let pixel = field.nearest(site.position);
             let under = background.at(pixel);
@@ -142,10 +141,20 @@ impl<'a> Fit<'a> {
         let residual = self.residual();
         let normal = Normal::at(self.field, &self.columns, &residual);
         let ground = self.background.equations(self.field, &residual);
-        let places = self.columns.par_iter().map(|c| self.background.place(self.field, c.gaussian.position));
+        let places = self
+            .columns
+            .par_iter()
+            .map(|c| self.background.place(self.field, c.gaussian.position));
         let classes: Vec<usize> = self.columns.iter().map(|c| c.class).collect();
         let least = (LOST * self.field.pitch).powi(-2);
-        let system = System::new(&normal, &ground, places.collect(), &classes, &self.typical, least);
+        let system = System::new(
+            &normal,
+            &ground,
+            places.collect(),
+            &classes,
+            &self.typical,
+            least,
+        );
         let step = system.step(&self.deviations(), PRECISION);
         let covariances = system.covariances();
         if sweep > 0 {
@@ -161,30 +170,32 @@ impl<'a> Fit<'a> {
         }
         let moved = self.apply(&step.columns, step.forms, &covariances, &residual);
         self.spread(&covariances, sweep);
-        if std::env::var("FITDEBUG").is_ok() {
-            let mut w: Vec<usize> = (0..self.columns.len()).collect();
-            w.sort_by(|a,b| { let f=|i: usize| step.columns[i][1].hypot(step.columns[i][2])/self.columns[i].sigma[0]; f(*b).total_cmp(&f(*a))});
-            for i in w.iter().take(4) { let c=&self.columns[*i]; eprintln!("W {i} step {:?} at {:?} start {:?} h {:.3} form {:?} sig {:?} cls {}", step.columns[*i].map(|x| (x*1e4).round()/1e4), c.gaussian.position, c.start, c.gaussian.height, c.gaussian.form, c.sigma, c.class); }
-            for t in &self.typical { eprint!("T {:.4} {:.4} {:.4} sd {:.4} | ", t.form[0].sqrt().recip(), t.form[1], t.form[2].sqrt().recip(), t.variance.sqrt()/t.form[0]); }
-            let h = |c: usize| { let v: Vec<f64> = self.columns.iter().filter(|x| x.class==c).map(|x| x.gaussian.height).collect(); v.iter().sum::<f64>()/v.len() as f64 };
-            eprintln!("h {:.4} {:.4} b {:.4} moved {moved:.4} pairs {} noise {:?} unfitted {}", h(0), h(1), self.background.at((self.field.image.data.nrows()/2, self.field.image.data.ncols()/2)), normal.pairs.len(), self.noise, self.columns.iter().filter(|c| !c.fitted).count());
-        }
         moved
     }
 
     /// Deviations of the columns' forms from the typical ones.
     fn deviations(&self) -> Vec<[f64; 3]> {
         let columns = self.columns.iter();
-        columns.map(|c| std::array::from_fn(|k| c.gaussian.form[k] - self.typical[c.class].form[k])).collect()
+        columns
+            .map(|c| std::array::from_fn(|k| c.gaussian.form[k] - self.typical[c.class].form[k]))
+            .collect()
     }
 
     /// How much of the step of everything can be taken: no typical form may change by more than its bound.
     fn part(&self, changes: [[f64; 3]; 2]) -> f64 {
-        (0..2).map(|class| allowed(self.typical[class].form, changes[class])).fold(1.0, f64::min)
+        (0..2)
+            .map(|class| allowed(self.typical[class].form, changes[class]))
+            .fold(1.0, f64::min)
     }
 
     /// Moves the columns and notes their standard deviations.
-    fn apply(&mut self, steps: &[Vector], changes: [[f64; 3]; 2], covariances: &[Matrix], residual: &Residual) -> f64 {
+    fn apply(
+        &mut self,
+        steps: &[Vector],
+        changes: [[f64; 3]; 2],
+        covariances: &[Matrix],
+        residual: &Residual,
+    ) -> f64 {
         let spread = match self.settings.weighting {
             Weighting::Noise => None,
             Weighting::Uniform => Some(residual.spread(&self.field.image.data, self.noise)),
@@ -205,7 +216,8 @@ impl<'a> Fit<'a> {
                 };
                 column.sigma = [1, 2, 0].map(|k: usize| covariance[k][k].max(0.0).sqrt());
                 let shared = changes[column.class];
-                let step = std::array::from_fn(|k| step[k] + if k < 3 { 0.0 } else { shared[k - 3] });
+                let step =
+                    std::array::from_fn(|k| step[k] + if k < 3 { 0.0 } else { shared[k - 3] });
                 let shift = move_column(column, &step, typical[column.class].form, field.pitch);
                 column.background = background.at(field.nearest(column.gaussian.position));
                 if column.fitted {

@@ -57,7 +57,9 @@ const GATES: [Gate; 5] = [
 /// Fields of D [pm].
 const TEXTURES: [(&str, fn(Point) -> [f64; 2]); 4] = [
     ("uniform", |_| [18.0, -14.0]),
-    ("walls", |p| [8.0, 25.0 * (4.0 * (p[0] / 13.0).sin()).tanh()]),
+    ("walls", |p| {
+        [8.0, 25.0 * (4.0 * (p[0] / 13.0).sin()).tanh()]
+    }),
     ("vortex", |p| {
         let (x, y) = (p[0] - 51.0, p[1] - 51.0);
         let r = x.hypot(y).max(1.0);
@@ -243,7 +245,8 @@ impl Tally {
     }
 }
 
-const HEADER: &str = " RMS[pm] /bound    slope          A found  B found  false   68 %    95 %  err/σ  flagged";
+const HEADER: &str =
+    " RMS[pm] /bound    slope          A found  B found  false   68 %    95 %  err/σ  flagged";
 
 fn inside(scene: &Scene, at: Point, margin: f64) -> bool {
     (0..2).all(|k| {
@@ -277,7 +280,10 @@ fn fisher_bound(scene: &Scene, own_shapes: bool) -> f64 {
     let centre = [0.5 * PITCH + 0.037, 0.5 * PITCH + 0.061];
     let range = -2..=2;
     let mut columns = Vec::new();
-    for (i, j) in range.clone().flat_map(|j| range.clone().map(move |i| (i, j))) {
+    for (i, j) in range
+        .clone()
+        .flat_map(|j| range.clone().map(move |i| (i, j)))
+    {
         let at = |f: f64| -> Point {
             let cell = [f64::from(i) + f, f64::from(j) + f];
             [centre[0] + cell[0] * PITCH, centre[1] + cell[1] * PITCH]
@@ -343,7 +349,12 @@ fn scene(dose: f64, texture: fn(Point) -> [f64; 2], sampling: f64, seed: u64) ->
 }
 
 fn measured(scene: &Scene) -> ColumnMap {
-    measure(&scene.image(), &ColumnSettings::default(), &Reporter::quiet()).unwrap()
+    measure(
+        &scene.image(),
+        &ColumnSettings::default(),
+        &Reporter::quiet(),
+    )
+    .unwrap()
 }
 
 /// Columns broad beside their distance, as BaTiO₃ at 0.36 Å a pixel shows them.

@@ -21,6 +21,7 @@ mod gaussian;
 mod joint;
 pub mod lattice;
 pub mod map;
+mod mask;
 mod noise;
 mod normal;
 mod rows;
@@ -36,6 +37,8 @@ pub use map::{AtomColumn, COLUMNS_HEADER, ColumnMap, Median, columns_csv};
 pub use settings::{Brighter, ColumnSettings, Weighting};
 pub use window_fit::{WindowColumn, WindowFit, fit_window};
 
+use mask::Masked;
+
 use crate::crystal::Sublattice;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -48,13 +51,16 @@ const MIN_CELLS: f64 = 3.0;
 /// Fewest A columns that make a map: 3×3.
 const MIN_A_COLUMNS: usize = 9;
 
-/// Finds and fits the columns of an image and measures D in every cell.
+/// Finds and fits the columns of an image and measures D in every cell. Pixels that are not finite, and those of plateaus at
+/// the highest value (a saturated detector), have no part in the fit.
 ///
 /// # Errors
-/// A setting is out of range; pixels are not finite; the image shows no lattice, or fewer than 3×3 cells of one.
+/// A setting is out of range; most pixels are not finite; the image shows no lattice, or fewer than 3×3 cells of one.
 pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) -> Result<ColumnMap> {
     settings.validate()?;
     check(image)?;
+    let masked = Masked::of(image)?;
+    let image = &masked.image;
     let prior = find_lattice(image, settings)?;
     let lattice = prior.lattice;
     let pitch = lattice.pitch();
@@ -63,8 +69,7 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         prior.significance
     ));
     let found = find::sites(image, &lattice, settings.smoothing);
-    let usable = ndarray::Array2::ones(image.data.raw_dim());
-    let fitted = fit::fit_all(image, &usable, &found, pitch, settings, reporter);
+    let fitted = fit::fit_all(image, &masked.usable, &found, pitch, settings, reporter);
     let columns = map::assemble(image, &found.sites, &fitted, &lattice, settings);
     let good = columns
         .iter()
@@ -97,14 +102,6 @@ fn check(image: &Image) -> Result<()> {
             WHAT,
             format!("pixels of {:?} Å", image.sampling),
             "a positive pixel size along both axes",
-        ));
-    }
-    let bad = image.data.indexed_iter().find(|(_, v)| !v.is_finite());
-    if let Some(((row, col), value)) = bad {
-        return Err(Error::unmeasurable(
-            WHAT,
-            format!("{value} at row {row}, column {col}"),
-            "finite intensities; crop or fill the pixels that are not",
         ));
     }
     let first = image.data.first().copied().unwrap_or_default();

@@ -39,7 +39,11 @@ impl Noise {
             differences.map(|d| d * d).sum::<f64>()
         };
         let data = &field.image.data;
-        let sum: f64 = data.rows().into_iter().filter_map(|r| r.to_slice().map(squares)).sum();
+        let sum: f64 = data
+            .rows()
+            .into_iter()
+            .filter_map(|r| r.to_slice().map(squares))
+            .sum();
         let variance = (sum / (SECOND_DIFFERENCE * data.len() as f64)).max(f64::MIN_POSITIVE);
         Self {
             constant: variance,
@@ -60,7 +64,9 @@ pub(super) fn measure(
 ) -> Option<Noise> {
     let [sy, sx] = field.image.sampling;
     let each = std::f64::consts::PI * radius * radius / (sx * sy);
-    let stride = (columns.len() as f64 * each / ENOUGH as f64).ceil().max(1.0) as usize;
+    let stride = (columns.len() as f64 * each / ENOUGH as f64)
+        .ceil()
+        .max(1.0) as usize;
     // An odd stride meets both sublattices.
     let chosen: Vec<usize> = (0..columns.len()).step_by(stride | 1).collect();
     let mut samples: Vec<(f64, f64)> = chosen
@@ -113,15 +119,27 @@ fn line_through(classes: &[[f64; 2]]) -> Option<Noise> {
         floor: 0.1 * lowest,
     };
     for _ in 0..ROUNDS {
-        let weights: Vec<f64> = classes.iter().map(|c| noise.variance(c[0]).powi(-2)).collect();
+        let weights: Vec<f64> = classes
+            .iter()
+            .map(|c| noise.variance(c[0]).powi(-2))
+            .collect();
         let total: f64 = weights.iter().sum();
         let mean = |value: &dyn Fn(&[f64; 2]) -> f64| {
-            classes.iter().zip(&weights).map(|(c, w)| w * value(c)).sum::<f64>() / total
+            classes
+                .iter()
+                .zip(&weights)
+                .map(|(c, w)| w * value(c))
+                .sum::<f64>()
+                / total
         };
         let (x, y) = (mean(&|c| c[0]), mean(&|c| c[1]));
         let spread = mean(&|c| (c[0] - x).powi(2));
         let joint = mean(&|c| (c[0] - x) * (c[1] - y));
-        noise.slope = if spread > 0.0 { (joint / spread).max(0.0) } else { 0.0 };
+        noise.slope = if spread > 0.0 {
+            (joint / spread).max(0.0)
+        } else {
+            0.0
+        };
         noise.constant = y - noise.slope * x;
     }
     Some(noise)

@@ -107,8 +107,20 @@ impl Moments {
             lanes(&mut sums, exponent, row, k, w, r);
         }
         let left = |from: &[f32], l: usize| from.get(whole + l).copied().unwrap_or(0.0);
-        let w = std::array::from_fn(|l| if whole + l < count { left(weights, l) } else { 0.0 });
-        let r = std::array::from_fn(|l| if whole + l < count { left(rests, l) } else { 0.0 });
+        let w = std::array::from_fn(|l| {
+            if whole + l < count {
+                left(weights, l)
+            } else {
+                0.0
+            }
+        });
+        let r = std::array::from_fn(|l| {
+            if whole + l < count {
+                left(rests, l)
+            } else {
+                0.0
+            }
+        });
         lanes(&mut sums, exponent, row, whole, w, r);
         let total = sums.map(|lane| lane.iter().sum::<f64>());
         let mut power = 1.0;
@@ -168,13 +180,7 @@ pub(super) struct PairMoments(pub(super) [[f64; 5]; 5]);
 impl PairMoments {
     /// Adds a row of pixels.
     #[inline(always)]
-    pub(super) fn add(
-        &mut self,
-        forms: [[f64; 3]; 2],
-        offset: Point,
-        row: Row,
-        weights: &[f32],
-    ) {
+    pub(super) fn add(&mut self, forms: [[f64; 3]; 2], offset: Point, row: Row, weights: &[f32]) {
         let mine = Exponent::of(forms[0], [0.0, row.dy]);
         let other = Exponent::of(forms[1], [-offset[0], row.dy - offset[1]]);
         let exponent = Exponent {
