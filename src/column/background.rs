@@ -32,6 +32,7 @@ const LEAST_WEIGHT: f64 = 5e-2;
 const LANES: usize = 8;
 
 /// A smooth background.
+#[derive(Clone)]
 pub(super) struct Background {
     /// Coefficients of the splines; those of cell `(r, c)` are `(r..r + 3, c..c + 3)`.
     nodes: Array2<f64>,
@@ -383,12 +384,17 @@ impl Ground {
         sum
     }
 
-    /// Adds up the parts of all cells, with the least weight of nodes without pixels.
-    pub(super) fn gathered(&self, parts: &[[f64; SPLINES]], nodes: &[f64]) -> Vec<f64> {
+    /// Adds up the parts of all cells, with the least weight of nodes and more damping.
+    pub(super) fn gathered(
+        &self,
+        parts: &[[f64; SPLINES]],
+        nodes: &[f64],
+        damping: f64,
+    ) -> Vec<f64> {
         let mean = self.diagonal.iter().sum::<f64>() / self.diagonal.len() as f64;
         let mut all: Vec<f64> = nodes
             .iter()
-            .map(|node| LEAST_WEIGHT * mean * node)
+            .map(|node| (LEAST_WEIGHT + damping) * mean * node)
             .collect();
         for (cell, part) in parts.iter().enumerate() {
             for (k, value) in part.iter().enumerate() {

@@ -46,6 +46,8 @@ const LEAST_STEPS: usize = 4;
 const STANDSTILL: f64 = 0.02;
 /// Part of a step to which its equations are solved; the next step makes up for the rest.
 const PRECISION: f64 = 0.01;
+/// A step so many times longer than the shortest one before leads away: it is taken back, and the fit ends.
+const RUNAWAY: f64 = 4.0;
 /// Standard deviation of a position that no pixels tell of [pitch].
 const LOST: f64 = 10.0;
 
@@ -66,8 +68,15 @@ pub(super) fn fit_all(
     };
     let mut fit = Fit::start(&field, found, settings);
     let bar = reporter.bar("fitting columns", settings.sweeps as u64);
+    let mut least = f64::INFINITY;
     for sweep in 0..settings.sweeps {
+        let before = fit.state.clone();
         let moved = fit.sweep(sweep);
+        if sweep >= LEAST_STEPS && moved > RUNAWAY * least.max(STANDSTILL) {
+            fit.state = before;
+            break;
+        }
+        least = least.min(moved);
         bar.inc(1);
         if sweep + 1 >= LEAST_STEPS && moved < STANDSTILL {
             break;
@@ -81,10 +90,16 @@ pub(super) fn fit_all(
 struct Fit<'a> {
     field: &'a Field<'a>,
     settings: &'a ColumnSettings,
+    noise: Noise,
+    state: State,
+}
+
+/// What a step changes.
+#[derive(Clone)]
+struct State {
     columns: Vec<Column>,
     typical: [Typical; 2],
     background: Background,
-    noise: Noise,
 }
 
 impl<'a> Fit<'a> {
@@ -112,25 +127,35 @@ impl<'a> Fit<'a> {
         Self {
             field,
             settings,
-            columns: columns.collect(),
-            typical: [typical; 2],
-            background,
             noise: Noise::first(field),
+            state: State {
+                columns: columns.collect(),
+                typical: [typical; 2],
+                background,
+            },
         }
     }
 
     fn residual(&self) -> Residual {
         let noise = self.noise;
         match self.settings.weighting {
-            Weighting::Noise => self
-                .field
-                .residual(&self.columns, &self.background, |m| noise.variance(m)),
-            Weighting::Uniform => {
-                let heights = self.columns.iter().map(|c| c.gaussian.height).sum::<f64>();
-                let half = 0.5 * heights / self.columns.len().max(1) as f64;
-                let typical = noise.variance(self.background.at((0, 0)) + half);
+            Weighting::Noise => {
                 self.field
-                    .residual(&self.columns, &self.background, |_| typical)
+                    .residual(&self.state.columns, &self.state.background, |m| {
+                        noise.variance(m)
+                    })
+            }
+            Weighting::Uniform => {
+                let heights = self
+                    .state
+                    .columns
+                    .iter()
+                    .map(|c| c.gaussian.height)
+                    .sum::<f64>();
+                let half = 0.5 * heights / self.state.columns.len().max(1) as f64;
+                let typical = noise.variance(self.state.background.at((0, 0)) + half);
+                self.field
+                    .residual(&self.state.columns, &self.state.background, |_| typical)
             }
         }
     }
@@ -139,33 +164,40 @@ impl<'a> Fit<'a> {
     /// holds what is wrong with the start, and says nothing of the noise.
     fn sweep(&mut self, sweep: usize) -> f64 {
         let residual = self.residual();
-        let normal = Normal::at(self.field, &self.columns, &residual);
-        let ground = self.background.equations(self.field, &residual);
+        let normal = Normal::at(self.field, &self.state.columns, &residual);
+        let ground = self.state.background.equations(self.field, &residual);
         let places = self
+            .state
             .columns
             .par_iter()
-            .map(|c| self.background.place(self.field, c.gaussian.position));
-        let classes: Vec<usize> = self.columns.iter().map(|c| c.class).collect();
+            .map(|c| self.state.background.place(self.field, c.gaussian.position));
+        let classes: Vec<usize> = self.state.columns.iter().map(|c| c.class).collect();
         let least = (LOST * self.field.pitch).powi(-2);
         let system = System::new(
             &normal,
             &ground,
             places.collect(),
             &classes,
-            &self.typical,
+            &self.state.typical,
             least,
         );
         let step = system.step(&self.deviations(), PRECISION);
         let covariances = system.covariances();
         if sweep > 0 {
             let radius = self.settings.window * self.field.pitch;
-            let noise = noise::measure(self.field, &self.columns, &covariances, &residual, radius);
+            let noise = noise::measure(
+                self.field,
+                &self.state.columns,
+                &covariances,
+                &residual,
+                radius,
+            );
             self.noise = noise.unwrap_or(self.noise);
         }
         let part = self.part(step.forms);
         let step = step.scaled(part);
-        self.background.add(&step.background);
-        for (typical, change) in self.typical.iter_mut().zip(&step.forms) {
+        self.state.background.add(&step.background);
+        for (typical, change) in self.state.typical.iter_mut().zip(&step.forms) {
             typical.form = std::array::from_fn(|k| typical.form[k] + change[k]);
         }
         let moved = self.apply(&step.columns, step.forms, &covariances, &residual);
@@ -175,16 +207,18 @@ impl<'a> Fit<'a> {
 
     /// Deviations of the columns' forms from the typical ones.
     fn deviations(&self) -> Vec<[f64; 3]> {
-        let columns = self.columns.iter();
+        let columns = self.state.columns.iter();
         columns
-            .map(|c| std::array::from_fn(|k| c.gaussian.form[k] - self.typical[c.class].form[k]))
+            .map(|c| {
+                std::array::from_fn(|k| c.gaussian.form[k] - self.state.typical[c.class].form[k])
+            })
             .collect()
     }
 
     /// How much of the step of everything can be taken: no typical form may change by more than its bound.
     fn part(&self, changes: [[f64; 3]; 2]) -> f64 {
         (0..2)
-            .map(|class| allowed(self.typical[class].form, changes[class]))
+            .map(|class| allowed(self.state.typical[class].form, changes[class]))
             .fold(1.0, f64::min)
     }
 
@@ -200,8 +234,10 @@ impl<'a> Fit<'a> {
             Weighting::Noise => None,
             Weighting::Uniform => Some(residual.spread(&self.field.image.data, self.noise)),
         };
-        let (field, typical, background) = (self.field, &self.typical, &self.background);
+        let (field, typical, background) =
+            (self.field, &self.state.typical, &self.state.background);
         let squares: Vec<f64> = self
+            .state
             .columns
             .par_iter_mut()
             .zip(steps)
@@ -233,9 +269,9 @@ impl<'a> Fit<'a> {
     /// The spread of the forms of either sublattice.
     fn spread(&mut self, covariances: &[Matrix], sweep: usize) {
         for class in 0..2 {
-            let typical = &mut self.typical[class];
+            let typical = &mut self.state.typical[class];
             let (mut sum, mut count) = (0.0, 0.0);
-            let members = self.columns.iter().zip(covariances);
+            let members = self.state.columns.iter().zip(covariances);
             for (column, covariance) in members.filter(|(c, _)| c.class == class && c.fitted) {
                 for k in 0..3 {
                     let deviation = column.gaussian.form[k] - typical.form[k];
@@ -255,8 +291,8 @@ impl<'a> Fit<'a> {
 
     /// The columns, with those that no fit holds back at their start.
     fn finished(mut self) -> Vec<Column> {
-        for column in &mut self.columns {
-            let typical = self.typical[column.class].form;
+        for column in &mut self.state.columns {
+            let typical = self.state.typical[column.class].form;
             column.fitted = column.gaussian.height > 0.0
                 && is_near(column, self.field.pitch)
                 && is_possible(&column.gaussian, typical, self.field.pitch);
@@ -265,7 +301,7 @@ impl<'a> Fit<'a> {
                 column.sigma = [f64::INFINITY; 3];
             }
         }
-        self.columns
+        self.state.columns
     }
 }
 

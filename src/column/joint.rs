@@ -16,8 +16,9 @@ use super::normal::Normal;
 const ALL: [usize; PARAMETERS] = [0, 1, 2, 3, 4, 5];
 /// Entries of a form.
 const FORM: usize = 3;
-/// Damping of each parameter's own curvature; slows the last digits, not the result.
-const DAMPING: f64 = 1e-2;
+/// Damping of each parameter's own curvature: the first that makes the equations positive is taken (columns see the
+/// background as a parabola, so that where tails fill the cell they may not be). It slows the last digits, not the result.
+const DAMPING: [f64; 3] = [0.01, 0.1, 1.0];
 /// Most conjugate-gradient steps.
 const MAX_STEPS: usize = 60;
 /// Columns that are summed in one go; the sums of these are added in order, whatever the number of threads.
@@ -85,7 +86,7 @@ impl<'a> System<'a> {
             .map(|(block, &class)| {
                 let mut matrix = block.hessian;
                 for k in 0..PARAMETERS {
-                    matrix[k][k] *= 1.0 + DAMPING;
+                    matrix[k][k] *= 1.0 + DAMPING[0];
                     matrix[k][k] += [f64::MIN_POSITIVE, least, 0.0][k.div_ceil(2).min(2)];
                 }
                 (matrix, factor(stiffened(matrix, stiffness[class])))
@@ -141,8 +142,8 @@ impl<'a> System<'a> {
         sums
     }
 
-    /// K z.
-    fn product(&self, z: &Unknowns) -> Unknowns {
+    /// K z, with more damping of columns and background.
+    fn product(&self, z: &Unknowns, damping: f64) -> Unknowns {
         let whole = |i: usize| -> Vector {
             let (mut v, shared) = (z.columns[i], z.forms[self.classes[i]]);
             (0..FORM).for_each(|k| v[FORM + k] += shared[k]);
@@ -176,6 +177,13 @@ impl<'a> System<'a> {
         for ((column, u), &class) in columns.iter_mut().zip(&z.columns).zip(self.classes) {
             (FORM..PARAMETERS).for_each(|k| column[k] += self.stiffness[class] * u[k]);
         }
+        columns
+            .iter_mut()
+            .zip(&z.columns)
+            .zip(&self.blocks)
+            .for_each(|((column, u), block)| {
+                (0..PARAMETERS).for_each(|k| column[k] += damping * block[k][k] * u[k]);
+            });
         let parts: Vec<_> = (0..self.members.len())
             .into_par_iter()
             .map(|cell| {
@@ -188,7 +196,7 @@ impl<'a> System<'a> {
         Unknowns {
             columns,
             forms,
-            background: self.ground.gathered(&parts, &z.background),
+            background: self.ground.gathered(&parts, &z.background, damping),
         }
     }
 
@@ -208,6 +216,23 @@ impl<'a> System<'a> {
 
     /// The step of everything, to a part `precision` of it.
     pub(super) fn step(&self, deviations: &[[f64; FORM]], precision: f64) -> Unknowns {
+        let [least, middle, most] = DAMPING;
+        [0.0, middle - least]
+            .into_iter()
+            .find_map(|damping| self.attempt(deviations, precision, damping).ok())
+            .unwrap_or_else(|| {
+                let last = self.attempt(deviations, precision, most - least);
+                last.unwrap_or_else(|partial| partial)
+            })
+    }
+
+    /// The step with this damping; as far as it got, where the equations are not positive.
+    fn attempt(
+        &self,
+        deviations: &[[f64; FORM]],
+        precision: f64,
+        damping: f64,
+    ) -> Result<Unknowns, Unknowns> {
         let mut rest = self.right(deviations);
         let mut conditioned = self.precondition(&rest);
         let mut direction = conditioned.clone();
@@ -219,10 +244,10 @@ impl<'a> System<'a> {
             background: vec![0.0; rest.background.len()],
         };
         for _ in 0..MAX_STEPS {
-            let product = self.product(&direction);
+            let product = self.product(&direction, damping);
             let bend = direction.dot(&product);
             if bend.is_nan() || bend <= 0.0 {
-                break;
+                return Err(z);
             }
             z.add(&direction, power / bend);
             rest.add(&product, -power / bend);
@@ -234,7 +259,7 @@ impl<'a> System<'a> {
             direction.turn(next / power, &conditioned);
             power = next;
         }
-        z
+        Ok(z)
     }
 
     /// Covariance of the parameters of each column, those of the columns that overlap with it free as well.
@@ -465,8 +490,8 @@ mod tests {
         };
         let (mut z, other) = (numbers(), numbers());
         let (there, back) = (
-            other.dot(&system.product(&z)),
-            z.dot(&system.product(&other)),
+            other.dot(&system.product(&z, 0.0)),
+            z.dot(&system.product(&other, 0.0)),
         );
         assert!(
             (there - back).abs() < 1e-9 * there.abs(),
@@ -474,7 +499,7 @@ mod tests {
         );
         // A level background: of one that bends from cell to cell, columns see the parabola at their centre only.
         z.background.fill(0.7);
-        let fast = system.product(&z);
+        let fast = system.product(&z, 0.0);
         // J z on the pixels.
         let mut surface =
             Background::dark_places(&field, &Array2::zeros(image.data.raw_dim()), 2.0);
