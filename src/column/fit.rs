@@ -46,6 +46,8 @@ const LEAST_STEPS: usize = 4;
 const STANDSTILL: f64 = 0.02;
 /// Part of a step to which its equations are solved; the next step makes up for the rest.
 const PRECISION: f64 = 0.01;
+/// The same as a length, which is never taken for running away [pitch].
+const STANDSTILL_LENGTH: f64 = 1e-4;
 /// A step so many times longer than the shortest one before leads away: it is taken back, and the fit ends.
 const RUNAWAY: f64 = 4.0;
 /// Standard deviation of a position that no pixels tell of [pitch].
@@ -72,13 +74,15 @@ pub(super) fn fit_all(
     for sweep in 0..settings.sweeps {
         let before = fit.state.clone();
         let moved = fit.sweep(sweep);
-        if sweep >= LEAST_STEPS && moved > RUNAWAY * least.max(STANDSTILL) {
+        // In lengths: as the misfit goes, so does the noise measured from it, and standard deviations shrink under a step.
+        let limit = RUNAWAY * least.max(STANDSTILL_LENGTH * pitch);
+        if sweep >= LEAST_STEPS && moved.length > limit {
             fit.state = before;
             break;
         }
-        least = least.min(moved);
+        least = least.min(moved.length);
         bar.inc(1);
-        if sweep + 1 >= LEAST_STEPS && moved < STANDSTILL {
+        if sweep + 1 >= LEAST_STEPS && moved.deviations < STANDSTILL {
             break;
         }
     }
@@ -92,6 +96,14 @@ struct Fit<'a> {
     settings: &'a ColumnSettings,
     noise: Noise,
     state: State,
+}
+
+/// Root mean square step of the positions.
+struct Moved {
+    /// In standard deviations.
+    deviations: f64,
+    /// [Å]
+    length: f64,
 }
 
 /// What a step changes.
@@ -160,9 +172,9 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// One step of everything; the root mean square step of the positions [standard deviations]. The first residual still
+    /// One step of everything; how far the positions moved. The first residual still
     /// holds what is wrong with the start, and says nothing of the noise.
-    fn sweep(&mut self, sweep: usize) -> f64 {
+    fn sweep(&mut self, sweep: usize) -> Moved {
         let residual = self.residual();
         let normal = Normal::at(self.field, &self.state.columns, &residual);
         let ground = self.state.background.equations(self.field, &residual);
@@ -229,14 +241,14 @@ impl<'a> Fit<'a> {
         changes: [[f64; 3]; 2],
         covariances: &[Matrix],
         residual: &Residual,
-    ) -> f64 {
+    ) -> Moved {
         let spread = match self.settings.weighting {
             Weighting::Noise => None,
             Weighting::Uniform => Some(residual.spread(&self.field.image.data, self.noise)),
         };
         let (field, typical, background) =
             (self.field, &self.state.typical, &self.state.background);
-        let squares: Vec<f64> = self
+        let squares: Vec<[f64; 2]> = self
             .state
             .columns
             .par_iter_mut()
@@ -256,14 +268,15 @@ impl<'a> Fit<'a> {
                     std::array::from_fn(|k| step[k] + if k < 3 { 0.0 } else { shared[k - 3] });
                 let shift = move_column(column, &step, typical[column.class].form, field.pitch);
                 column.background = background.at(field.nearest(column.gaussian.position));
-                if column.fitted {
-                    (shift / column.sigma[0].max(column.sigma[1])).powi(2)
-                } else {
-                    0.0
-                }
+                let counts = f64::from(u8::from(column.fitted));
+                let deviations = shift / column.sigma[0].max(column.sigma[1]);
+                [deviations, shift].map(|length| counts * length * length)
             })
             .collect();
-        (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt()
+        let count = squares.len().max(1) as f64;
+        let [deviations, length] =
+            [0, 1].map(|k| (squares.iter().map(|s| s[k]).sum::<f64>() / count).sqrt());
+        Moved { deviations, length }
     }
 
     /// The spread of the forms of either sublattice.

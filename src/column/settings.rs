@@ -56,7 +56,7 @@ impl Default for ColumnSettings {
             brighter: Brighter::A,
             weighting: Weighting::Noise,
             window: 0.38,
-            sweeps: 12,
+            sweeps: 25,
             smoothing: 0.1,
             background_spacing: 2.0,
             minimum_significance: 5.0,
