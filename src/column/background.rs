@@ -196,10 +196,9 @@ impl Background {
             stride,
         };
         for (cell, sums) in sums.iter().enumerate() {
-            let pulls = sums.gradient();
-            for k in 0..SPLINES {
+            for (k, pull) in sums.gradient().into_iter().enumerate() {
                 let node = ground.node(cell, k);
-                ground.gradient[node] += pulls[k];
+                ground.gradient[node] += pull;
                 ground.diagonal[node] += ground.cells[cell][k][k];
             }
         }
@@ -276,8 +275,8 @@ impl Sums {
         let total = sums.map(|lane| lane.iter().sum::<f64>());
         let mut power = 1.0;
         for b in 0..5 {
-            for a in 0..5 {
-                self.square[a][b] += total[a] * power;
+            for (square, sum) in self.square.iter_mut().zip(&total) {
+                square[b] += sum * power;
             }
             for a in 0..if b < 3 { 3 } else { 0 } {
                 self.rest[a][b] += total[5 + a] * power;

@@ -68,7 +68,7 @@ impl Residual {
         Zip::from(&mut weights)
             .and(&self.rests)
             .and(image)
-            .for_each(|w, r, v| *w *= *w * noise.variance(f64::from(*v - *r)) as f32);
+            .for_each(|w, r, v| *w = w.powi(2) * noise.variance(f64::from(*v - *r)) as f32);
         Self {
             weights,
             rests: self.rests.clone(),

@@ -331,8 +331,8 @@ fn move_column(column: &mut Column, step: &Vector, typical: [f64; 3], pitch: f64
     let width = gaussian.widths().map_or(0.0, |(w, _)| w[0].min(w[1]));
     let shift = [step[1], step[2]];
     let part = (LONGEST[0] * width / length(shift).max(f64::MIN_POSITIVE)).min(1.0);
-    for k in 0..2 {
-        gaussian.position[k] += part * shift[k];
+    for (coordinate, shift) in gaussian.position.iter_mut().zip(shift) {
+        *coordinate += part * shift;
     }
     gaussian.height = (gaussian.height + step[0]).max(LONGEST[1] * gaussian.height);
     let change = [step[3], step[4], step[5]];

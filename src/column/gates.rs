@@ -54,8 +54,11 @@ const GATES: [Gate; 5] = [
     gate(30_000.0, 1.05, 0.005, 1.0, true),
 ];
 
-/// Fields of D [pm].
-const TEXTURES: [(&str, fn(Point) -> [f64; 2]); 4] = [
+/// A name and a field of D [pm].
+type Texture = (&'static str, fn(Point) -> [f64; 2]);
+
+/// Fields of D.
+const TEXTURES: [Texture; 4] = [
     ("uniform", |_| [18.0, -14.0]),
     ("walls", |p| {
         [8.0, 25.0 * (4.0 * (p[0] / 13.0).sin()).tanh()]
@@ -111,15 +114,15 @@ impl Tally {
                 continue;
             }
             let truth = (scene.displacement)(ideal[tree.nearest(vector.position, 1)[0].0]);
-            for axis in 0..2 {
-                let error = vector.displacement[axis] - truth[axis];
+            for (axis, truth) in truth.into_iter().enumerate() {
+                let error = vector.displacement[axis] - truth;
                 let scaled = error / vector.sigma[axis];
                 self.count += 1.0;
                 self.squares[0] += error * error;
                 self.squares[1] += (error / bound).powi(2);
                 self.squares[2] += scaled * scaled;
-                self.slope[0] += vector.displacement[axis] * truth[axis];
-                self.slope[1] += truth[axis] * truth[axis];
+                self.slope[0] += vector.displacement[axis] * truth;
+                self.slope[1] += truth * truth;
                 self.within[0] += f64::from(u8::from(scaled.abs() < 0.994_458));
                 self.within[1] += f64::from(u8::from(scaled.abs() < 1.959_964));
             }

@@ -36,6 +36,7 @@ impl Gaussian {
     }
 
     /// Value at a point.
+    #[cfg(test)]
     pub(super) fn peak(&self, at: Point) -> f64 {
         self.height * self.shape(at).0
     }

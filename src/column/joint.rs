@@ -515,13 +515,13 @@ mod tests {
                     .collect();
                 let mut change = surface.at((row, col));
                 for (i, slope) in slopes.iter().enumerate() {
-                    for k in 0..PARAMETERS {
+                    for (k, slope) in slope.iter().enumerate() {
                         let shared = if k < FORM {
                             0.0
                         } else {
                             z.forms[classes[i]][k - FORM]
                         };
-                        change += slope[k] * (z.columns[i][k] + shared);
+                        change += slope * (z.columns[i][k] + shared);
                     }
                 }
                 let [weight, rest] = residual.at((row, col));

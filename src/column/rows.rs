@@ -199,8 +199,8 @@ impl PairMoments {
         }
         let mut power = 1.0;
         for b in 0..5 {
-            for a in 0..5 - b {
-                self.0[a][b] += total[a] * power;
+            for (moment, sum) in self.0.iter_mut().zip(&total).take(5 - b) {
+                moment[b] += sum * power;
             }
             power *= row.dy;
         }
