@@ -5,7 +5,7 @@
 //! as the columns: to learn it from what the columns leave, in turns, would take very many turns where tails fill the cell.
 
 use ndarray::Array2;
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::field::{Field, Residual};
@@ -27,7 +27,7 @@ const DARK_REACH: f64 = 0.6;
 const DARK_SMOOTHING: f64 = 0.9;
 /// Weight added to every node, over the mean: where all pixels are masked a node stays where it is; elsewhere it slows the
 /// last digits, not the result.
-const LEAST_WEIGHT: f64 = 5e-2;
+const LEAST_WEIGHT: f64 = 5e-3;
 /// Pixels that are summed side by side.
 const LANES: usize = 8;
 
@@ -72,7 +72,27 @@ impl Background {
         let reach = [0, 1].map(|axis| per(axis, DARK_REACH).round() as usize);
         let sigma = [0, 1].map(|axis| per(axis, DARK_SMOOTHING));
         let dark = smooth(&lowest(&bin(seen, block), reach), sigma);
-        let shape = [seen.nrows(), seen.ncols()];
+        let block_of = |axis: usize, pixel: f64| {
+            ((pixel / block[axis] as f64) as usize).min(dark.shape()[axis] - 1)
+        };
+        Self::of(field, spacing, |[row, col]| {
+            f64::from(dark[(block_of(0, row), block_of(1, col))])
+        })
+    }
+
+    /// About the same surface with nodes `spacing` [pitch] apart.
+    pub(super) fn coarser(&self, field: &Field<'_>, spacing: f64) -> Self {
+        let (rows, cols) = field.image.data.dim();
+        let index = |pixel: f64, count: usize| (pixel as usize).min(count - 1);
+        Self::of(field, spacing, |[row, col]| {
+            self.at((index(row, rows), index(col, cols)))
+        })
+    }
+
+    /// Nodes with the values of a smooth surface where their splines are highest; `surface` takes `[row, col]` [px].
+    fn of(field: &Field<'_>, spacing: f64, surface: impl Fn([f64; 2]) -> f64) -> Self {
+        let (rows, cols) = field.image.data.dim();
+        let (shape, pitch) = ([rows, cols], field.pixels_per(1.0));
         let cells: [usize; 2] = std::array::from_fn(|axis| {
             (shape[axis] as f64 / (spacing * pitch[axis]))
                 .round()
@@ -80,12 +100,9 @@ impl Background {
         });
         let spacing: [f64; 2] = std::array::from_fn(|axis| shape[axis] as f64 / cells[axis] as f64);
         // Spline n is highest at (n − ½) cells.
-        let near = |axis: usize, node: usize| {
-            let pixel = ((node as f64 - 0.5) * spacing[axis]).max(0.0);
-            ((pixel / block[axis] as f64) as usize).min(dark.shape()[axis] - 1)
-        };
+        let place = |axis: usize, node: usize| ((node as f64 - 0.5) * spacing[axis]).max(0.0);
         let nodes = Array2::from_shape_fn((cells[0] + 2, cells[1] + 2), |(r, c)| {
-            f64::from(dark[(near(0, r), near(1, c))])
+            surface([place(0, r), place(1, c)])
         });
         Self { nodes, spacing }
     }
@@ -221,17 +238,44 @@ impl Background {
         let mut sums = vec![Sums::default(); self.cells()[1]];
         for row in pixels {
             let v = (row as f64 + 0.5) / self.spacing[0] - cell as f64;
-            Arch::new().dispatch(|| {
-                for (col, sums) in sums.iter_mut().enumerate() {
-                    let across = self.pixels(1, col, width);
-                    let first = (across.start as f64 + 0.5) / self.spacing[1] - col as f64;
-                    let weights = residual.weights_of(row, across.clone());
-                    let rests = residual.rests_of(row, across);
-                    sums.add([first, 1.0 / self.spacing[1], v], weights, rests);
-                }
+            Arch::new().dispatch(Across {
+                background: self,
+                residual,
+                row,
+                width,
+                v,
+                sums: &mut sums,
             });
         }
         sums
+    }
+}
+
+/// Adds a row of pixels to the sums of a row of cells.
+struct Across<'a> {
+    background: &'a Background,
+    residual: &'a Residual,
+    row: usize,
+    /// Pixels in the row.
+    width: usize,
+    /// How far the row is in its cells.
+    v: f64,
+    sums: &'a mut [Sums],
+}
+
+impl NullaryFnOnce for Across<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let step = 1.0 / self.background.spacing[1];
+        for (col, sums) in self.sums.iter_mut().enumerate() {
+            let across = self.background.pixels(1, col, self.width);
+            let first = (across.start as f64 + 0.5) * step - col as f64;
+            let weights = self.residual.weights_of(self.row, across.clone());
+            let rests = self.residual.rests_of(self.row, across);
+            sums.add([first, step, self.v], weights, rests);
+        }
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use ndarray::parallel::prelude::*;
-use ndarray::{Array2, Axis, Zip};
-use pulp::Arch;
+use ndarray::{Array2, Zip, s};
+use pulp::{Arch, NullaryFnOnce};
+use rayon::prelude::*;
 
 use super::background::Background;
 use super::find::Ghost;
 use super::gaussian::Gaussian;
 use super::noise::Noise;
-use super::rows::{Row, draw};
+use super::rows::{LANES, draw, span};
 use crate::crystal::polarization::Point;
 use crate::image::Image;
 
@@ -40,7 +40,7 @@ pub(super) struct Field<'a> {
     pub(super) pitch: f64,
 }
 
-/// What the model leaves of the image.
+/// What the model leaves of the image. Rows go on for [`LANES`] pixels of weight 0, so that whole strips can be read.
 pub(super) struct Residual {
     /// 1/variance of the pixels; 0 for those that are masked.
     weights: Array2<f32>,
@@ -49,12 +49,32 @@ pub(super) struct Residual {
 }
 
 impl Residual {
+    /// Nothing yet, for an image of this shape.
+    pub(super) fn empty((rows, cols): (usize, usize)) -> Self {
+        Self {
+            weights: Array2::zeros((rows, cols + LANES)),
+            rests: Array2::zeros((rows, cols + LANES)),
+        }
+    }
+
     pub(super) fn weights_of(&self, row: usize, across: Range<usize>) -> &[f32] {
         part(&self.weights, row, across)
     }
 
     pub(super) fn rests_of(&self, row: usize, across: Range<usize>) -> &[f32] {
         part(&self.rests, row, across)
+    }
+
+    /// Weights of the strip of pixels from `col` on.
+    #[inline(always)]
+    pub(super) fn weights_from(&self, row: usize, col: usize) -> &[f32] {
+        part(&self.weights, row, col..col + LANES)
+    }
+
+    /// Rests of the strip of pixels from `col` on.
+    #[inline(always)]
+    pub(super) fn rests_from(&self, row: usize, col: usize) -> &[f32] {
+        part(&self.rests, row, col..col + LANES)
     }
 
     /// Weight and rest of one pixel.
@@ -65,8 +85,9 @@ impl Residual {
     /// Weights for the covariance of a fit with weights that are not 1/variance: w² V, where V is the true variance.
     pub(super) fn spread(&self, image: &Array2<f32>, noise: Noise) -> Self {
         let mut weights = self.weights.clone();
-        Zip::from(&mut weights)
-            .and(&self.rests)
+        let cols = image.ncols();
+        Zip::from(weights.slice_mut(s![.., ..cols]))
+            .and(self.rests.slice(s![.., ..cols]))
             .and(image)
             .for_each(|w, r, v| *w = w.powi(2) * noise.variance(f64::from(*v - *r)) as f32);
         Self {
@@ -76,6 +97,19 @@ impl Residual {
     }
 }
 
+#[cfg(test)]
+impl Residual {
+    /// Of given weights and rests.
+    pub(super) fn of(weights: &Array2<f32>, rests: &Array2<f32>) -> Self {
+        let mut residual = Self::empty(weights.dim());
+        let within = s![.., ..weights.ncols()];
+        residual.weights.slice_mut(within).assign(weights);
+        residual.rests.slice_mut(within).assign(rests);
+        residual
+    }
+}
+
+#[inline(always)]
 fn part(image: &Array2<f32>, row: usize, across: Range<usize>) -> &[f32] {
     let cols = image.ncols();
     image.as_slice().map_or(&[], |all| {
@@ -106,50 +140,56 @@ impl Field<'_> {
         columns.iter().map(|c| c.gaussian).chain(ghosts).collect()
     }
 
-    /// What is left of the image without background and columns, weighted by 1/variance.
-    pub(super) fn residual(
+    /// Writes what is left of the image without background and columns, weighted by 1/variance.
+    pub(super) fn leave(
         &self,
         columns: &[Column],
         background: &Background,
-        variance: impl Fn(f64) -> f64 + Sync,
-    ) -> Residual {
+        noise: Noise,
+        residual: &mut Residual,
+    ) {
         let gaussians = self.gaussians(columns);
-        let touching = self.touching(&gaussians);
-        let shape = self.image.data.raw_dim();
-        let (mut weights, mut rests) = (Array2::zeros(shape), Array2::zeros(shape));
-        weights
-            .axis_iter_mut(Axis(0))
+        let reaches: Vec<f64> = gaussians.iter().map(Gaussian::reach).collect();
+        let touching = self.touching(&gaussians, &reaches);
+        let ((rows, cols), [sy, sx]) = (self.image.data.dim(), self.image.sampling);
+        let weights = residual.weights.as_slice_mut().unwrap_or_default();
+        let rests = residual.rests.as_slice_mut().unwrap_or_default();
+        (0..rows)
             .into_par_iter()
-            .zip(rests.axis_iter_mut(Axis(0)))
-            .enumerate()
+            .zip(weights.par_chunks_exact_mut(cols + LANES))
+            .zip(rests.par_chunks_exact_mut(cols + LANES))
             .for_each_init(
-                || vec![0.0; self.image.data.ncols()],
-                |line, (row, (mut weights, mut rests))| {
-                    background.draw(row, line);
-                    let near = touching[row]
-                        .iter()
-                        .map(|&index| &gaussians[index as usize]);
-                    self.draw(row, near, line);
-                    Zip::from(&mut weights)
-                        .and(&mut rests)
-                        .and(self.image.data.row(row))
-                        .and(self.usable.row(row))
-                        .and(&*line)
-                        .for_each(|weight, rest, value, usable, model| {
-                            *weight = usable / variance(*model) as f32;
-                            *rest = (f64::from(*value) - model) as f32;
-                        });
+                || vec![0.0; cols + LANES],
+                |line, ((row, weights), rests)| {
+                    background.draw(row, &mut line[..cols]);
+                    let draw = Draw {
+                        gaussians: &gaussians,
+                        reaches: &reaches,
+                        near: &touching[row],
+                        y: row as f64 * sy,
+                        step: sx,
+                        line,
+                    };
+                    Arch::new().dispatch(draw);
+                    let leave = Leave {
+                        model: &line[..cols],
+                        values: part(&self.image.data, row, 0..cols),
+                        usable: part(self.usable, row, 0..cols),
+                        noise,
+                        weights: &mut weights[..cols],
+                        rests: &mut rests[..cols],
+                    };
+                    Arch::new().dispatch(leave);
                 },
             );
-        Residual { weights, rests }
     }
 
     /// Which Gaussians reach each row.
-    fn touching(&self, gaussians: &[Gaussian]) -> Vec<Vec<u32>> {
+    fn touching(&self, gaussians: &[Gaussian], reaches: &[f64]) -> Vec<Vec<u32>> {
         let step = self.image.sampling[0];
         let mut touching = vec![Vec::new(); self.image.data.nrows()];
-        for (index, gaussian) in gaussians.iter().enumerate() {
-            let (reach, y) = (gaussian.reach(), gaussian.position[1]);
+        for (index, (gaussian, reach)) in gaussians.iter().zip(reaches).enumerate() {
+            let y = gaussian.position[1];
             let low = ((y - reach) / step).ceil().max(0.0) as usize;
             let high = ((y + reach) / step).floor().max(-1.0) + 1.0;
             for list in touching.iter_mut().take(high as usize).skip(low) {
@@ -158,26 +198,70 @@ impl Field<'_> {
         }
         touching
     }
+}
 
-    /// Adds Gaussians to a row of the model.
-    fn draw<'g>(&self, row: usize, near: impl Iterator<Item = &'g Gaussian>, line: &mut [f64]) {
-        let [sy, sx] = self.image.sampling;
-        Arch::new().dispatch(|| {
-            for gaussian in near {
-                let [x, y] = gaussian.position;
-                let dy = row as f64 * sy - y;
-                let half = (gaussian.reach().powi(2) - dy * dy).max(0.0).sqrt();
-                let low = ((x - half) / sx).ceil().max(0.0) as usize;
-                let high = ((((x + half) / sx).floor().max(-1.0) + 1.0) as usize).min(line.len());
-                if low < high {
-                    let place = Row {
-                        first: low as f64 * sx - x,
-                        step: sx,
-                        dy,
-                    };
-                    draw(&mut line[low..high], gaussian, place);
-                }
-            }
-        });
+/// Adds Gaussians, with their reaches [Å], to a row of the model.
+struct Draw<'a> {
+    gaussians: &'a [Gaussian],
+    reaches: &'a [f64],
+    /// Indices of those that touch the row.
+    near: &'a [u32],
+    /// Where the row is [Å].
+    y: f64,
+    /// Pixels along the row [Å].
+    step: f64,
+    /// Longer than the row by [`LANES`].
+    line: &'a mut [f64],
+}
+
+impl NullaryFnOnce for Draw<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let cols = self.line.len() - LANES;
+        for &index in self.near {
+            let (gaussian, reach) = (
+                &self.gaussians[index as usize],
+                self.reaches[index as usize],
+            );
+            let [x, y] = gaussian.position;
+            let dy = self.y - y;
+            let half = (reach * reach - dy * dy).max(0.0).sqrt();
+            let across = span(x, half, self.step, cols);
+            let end = across.start + across.len().next_multiple_of(LANES);
+            let offset = [across.start as f64 * self.step - x, dy];
+            draw(
+                &mut self.line[across.start..end],
+                gaussian,
+                offset,
+                self.step,
+            );
+        }
+    }
+}
+
+/// Weights and rests of a row.
+struct Leave<'a> {
+    model: &'a [f64],
+    values: &'a [f32],
+    usable: &'a [f32],
+    noise: Noise,
+    weights: &'a mut [f32],
+    rests: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Leave<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let noise = self.noise;
+        let pixels = self.model.iter().zip(self.values).zip(self.usable);
+        let left = self.weights.iter_mut().zip(self.rests);
+        for (((model, value), usable), (weight, rest)) in pixels.zip(left) {
+            *weight = usable / noise.variance(*model) as f32;
+            *rest = (f64::from(*value) - model) as f32;
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Axis, s};
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 /// Half width of the Gaussian kernel in standard deviations; beyond it lies 6e-5 of the weight.
 const KERNEL_REACH: f64 = 4.0;
@@ -18,6 +18,9 @@ pub(super) struct Maximum {
 
 /// Mean over blocks of `factor = [rows, cols]` pixels; an incomplete block at the end is dropped.
 pub(super) fn bin(data: &Array2<f32>, factor: [usize; 2]) -> Array2<f32> {
+    if factor == [1; 2] {
+        return data.clone();
+    }
     let (rows, cols) = data.dim();
     let scale = 1.0 / (factor[0] * factor[1]) as f32;
     Array2::from_shape_fn((rows / factor[0], cols / factor[1]), |(r, c)| {
@@ -50,17 +53,37 @@ fn smooth_rows(data: &Array2<f32>, sigma: f64) -> Array2<f32> {
             let Some(target) = target.as_slice_mut() else {
                 return;
             };
-            Arch::new().dispatch(|| {
-                for source in sources {
-                    let weight = kernel[source.abs_diff(row)] / total;
-                    let values = data.row(source).to_slice().unwrap_or_default();
-                    for (sum, value) in target.iter_mut().zip(values) {
-                        *sum += weight * value;
-                    }
-                }
-            });
+            // Written before it is read: of fresh memory each page would come twice, first as a shared one of zeros.
+            target.fill(0.0);
+            for source in sources {
+                let weight = kernel[source.abs_diff(row)] / total;
+                let values = data.row(source).to_slice().unwrap_or_default();
+                Arch::new().dispatch(Add {
+                    target,
+                    weight,
+                    values,
+                });
+            }
         });
     out
+}
+
+/// Adds values times a weight.
+struct Add<'a> {
+    target: &'a mut [f32],
+    weight: f32,
+    values: &'a [f32],
+}
+
+impl NullaryFnOnce for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (sum, value) in self.target.iter_mut().zip(self.values) {
+            *sum += self.weight * value;
+        }
+    }
 }
 
 /// Lowest value within `reach = [rows, cols]` pixels of each pixel along both axes.

@@ -40,6 +40,11 @@ const SPREAD: [f64; 3] = [0.1, 0.01, 0.5];
 const ALIKE_STEPS: usize = 3;
 /// Longest step of a position [width], least height after a step [height before], largest step of 1/width² [itself].
 const LONGEST: [f64; 3] = [0.5, 0.2, 0.45];
+/// Width beyond which tails fill the cell [pitch]. There only all columns together tell a background from tails, and a
+/// shape from that of its neighbours: columns of a sublattice then keep one shape, and the background bends less.
+const BROAD: f64 = 0.185;
+/// Distance of the background's nodes there, over that of the settings.
+const COARSER: f64 = 4.0;
 /// Steps before the fit may be finished.
 const LEAST_STEPS: usize = 4;
 /// Root mean square step of the positions at which it is finished [standard deviations].
@@ -50,6 +55,12 @@ const PRECISION: f64 = 0.01;
 const STANDSTILL_LENGTH: f64 = 1e-4;
 /// A step so many times longer than the shortest one before leads away: it is taken back, and the fit ends.
 const RUNAWAY: f64 = 4.0;
+/// Next term of the variance of a position, s² (1 + 3 s²/σ²), at low dose: where the maximum of a likelihood is, is no longer
+/// linear in the noise, which adds s²/σ² times the square of the shape's second derivative beside that of its first, 3/2,
+/// and the height found there is too high and scatters, which makes s too small by as much again (after E. Naftali and
+/// N. C. Makris, J. Acoust. Soc. Am. 110, 1917 (2001)). This is for even noise; for counts without background there is no
+/// such term, and columns on a background are nearer to the former.
+const SECOND_ORDER: f64 = 3.0;
 /// Standard deviation of a position that no pixels tell of [pitch].
 const LOST: f64 = 10.0;
 
@@ -70,10 +81,11 @@ pub(super) fn fit_all(
     };
     let mut fit = Fit::start(&field, found, settings);
     let bar = reporter.bar("fitting columns", settings.sweeps as u64);
+    let mut residual = Residual::empty(image.data.dim());
     let mut least = f64::INFINITY;
     for sweep in 0..settings.sweeps {
         let before = fit.state.clone();
-        let moved = fit.sweep(sweep);
+        let moved = fit.sweep(sweep, &mut residual);
         // In lengths: as the misfit goes, so does the noise measured from it, and standard deviations shrink under a step.
         let limit = RUNAWAY * least.max(STANDSTILL_LENGTH * pitch);
         if sweep >= LEAST_STEPS && moved.length > limit {
@@ -95,6 +107,8 @@ struct Fit<'a> {
     field: &'a Field<'a>,
     settings: &'a ColumnSettings,
     noise: Noise,
+    /// Whether tails fill the cell.
+    broad: bool,
     state: State,
 }
 
@@ -140,6 +154,7 @@ impl<'a> Fit<'a> {
             field,
             settings,
             noise: Noise::first(field),
+            broad: false,
             state: State {
                 columns: columns.collect(),
                 typical: [typical; 2],
@@ -148,36 +163,27 @@ impl<'a> Fit<'a> {
         }
     }
 
-    fn residual(&self) -> Residual {
-        let noise = self.noise;
-        match self.settings.weighting {
-            Weighting::Noise => {
-                self.field
-                    .residual(&self.state.columns, &self.state.background, |m| {
-                        noise.variance(m)
-                    })
-            }
+    /// Writes what the model leaves, with its weights.
+    fn leave(&self, residual: &mut Residual) {
+        let (field, state, noise) = (self.field, &self.state, self.noise);
+        let noise = match self.settings.weighting {
+            Weighting::Noise => noise,
             Weighting::Uniform => {
-                let heights = self
-                    .state
-                    .columns
-                    .iter()
-                    .map(|c| c.gaussian.height)
-                    .sum::<f64>();
-                let half = 0.5 * heights / self.state.columns.len().max(1) as f64;
-                let typical = noise.variance(self.state.background.at((0, 0)) + half);
-                self.field
-                    .residual(&self.state.columns, &self.state.background, |_| typical)
+                let heights: f64 = state.columns.iter().map(|c| c.gaussian.height).sum();
+                let half = 0.5 * heights / state.columns.len().max(1) as f64;
+                noise.level(state.background.at((0, 0)) + half)
             }
-        }
+        };
+        field.leave(&state.columns, &state.background, noise, residual);
     }
 
     /// One step of everything; how far the positions moved. The first residual still
     /// holds what is wrong with the start, and says nothing of the noise.
-    fn sweep(&mut self, sweep: usize) -> Moved {
-        let residual = self.residual();
-        let normal = Normal::at(self.field, &self.state.columns, &residual);
-        let ground = self.state.background.equations(self.field, &residual);
+    fn sweep(&mut self, sweep: usize, residual: &mut Residual) -> Moved {
+        self.leave(residual);
+        let residual = &*residual;
+        let normal = Normal::at(self.field, &self.state.columns, residual);
+        let ground = self.state.background.equations(self.field, residual);
         let places = self
             .state
             .columns
@@ -201,7 +207,7 @@ impl<'a> Fit<'a> {
                 self.field,
                 &self.state.columns,
                 &covariances,
-                &residual,
+                residual,
                 radius,
             );
             self.noise = noise.unwrap_or(self.noise);
@@ -212,9 +218,29 @@ impl<'a> Fit<'a> {
         for (typical, change) in self.state.typical.iter_mut().zip(&step.forms) {
             typical.form = std::array::from_fn(|k| typical.form[k] + change[k]);
         }
-        let moved = self.apply(&step.columns, step.forms, &covariances, &residual);
+        let moved = self.apply(&step.columns, step.forms, &covariances, residual);
+        if sweep + 1 == ALIKE_STEPS {
+            self.widen();
+        }
         self.spread(&covariances, sweep);
         moved
+    }
+
+    /// Notes whether columns are broad, and what follows.
+    fn widen(&mut self) {
+        let wide = self.state.typical.iter().filter_map(|typical| {
+            let shape = Gaussian {
+                height: 1.0,
+                position: [0.0; 2],
+                form: typical.form,
+            };
+            shape.widths().map(|(w, _)| (w[0] * w[1]).sqrt())
+        });
+        self.broad = wide.fold(0.0, f64::max) > BROAD * self.field.pitch;
+        if self.broad {
+            let spacing = COARSER * self.settings.background_spacing;
+            self.state.background = self.state.background.coarser(self.field, spacing);
+        }
     }
 
     /// Deviations of the columns' forms from the typical ones.
@@ -296,6 +322,7 @@ impl<'a> Fit<'a> {
             let [start, least, most] = SPREAD.map(|spread| (spread * mean).powi(2));
             typical.variance = match sweep + 1 {
                 0..ALIKE_STEPS => least,
+                _ if self.broad => least,
                 ALIKE_STEPS => start,
                 _ => (sum / f64::max(count, 1.0)).clamp(least, most),
             };
@@ -309,6 +336,10 @@ impl<'a> Fit<'a> {
             column.fitted = column.gaussian.height > 0.0
                 && is_near(column, self.field.pitch)
                 && is_possible(&column.gaussian, typical, self.field.pitch);
+            let [p, _, s] = column.gaussian.form;
+            for (sigma, inverse) in column.sigma.iter_mut().zip([p, s]) {
+                *sigma *= (1.0 + SECOND_ORDER * *sigma * *sigma * inverse).sqrt();
+            }
             if !column.fitted {
                 column.gaussian.position = column.start;
                 column.sigma = [f64::INFINITY; 3];

@@ -406,7 +406,7 @@ fn column_gates() {
         println!("{:5} all           {}\n", gate.dose, all.row());
     }
     println!("broad columns; the bound is that of overlapping columns of one shape");
-    for width in [0.7, 0.9, 1.0] {
+    for width in [0.7, 0.8, 0.9, 1.0] {
         for (name, texture) in [TEXTURES[1], TEXTURES[2]] {
             for dose in [1000.0, 10_000.0] {
                 let scene = broad(dose, texture, width);

@@ -117,16 +117,13 @@ pub(super) fn accumulate<const N: usize>(
     }
 }
 
-/// Lower Cholesky factor of the free rows and columns (the matrix is given by its lower triangle); `None` if not positive.
-pub(super) fn cholesky<const N: usize>(
-    matrix: &[[f64; N]; N],
-    free: &[usize],
-) -> Option<[[f64; N]; N]> {
+/// Lower Cholesky factor of a matrix given by its lower triangle; `None` if it is not positive.
+pub(super) fn cholesky<const N: usize>(matrix: &[[f64; N]; N]) -> Option<[[f64; N]; N]> {
     let mut lower = [[0.0; N]; N];
-    for (n, &i) in free.iter().enumerate() {
-        for &j in &free[..=n] {
+    for i in 0..N {
+        for j in 0..=i {
             let mut sum = matrix[i][j];
-            for &k in free.iter().take_while(|&&k| k < j) {
+            for k in 0..j {
                 sum -= lower[i][k] * lower[j][k];
             }
             if i == j {
@@ -142,31 +139,33 @@ pub(super) fn cholesky<const N: usize>(
     Some(lower)
 }
 
-/// Solves L Lᵀ x = right over the free parameters; the others are 0.
-pub(super) fn solve<const N: usize>(
-    lower: &[[f64; N]; N],
-    right: &[f64; N],
-    free: &[usize],
-) -> [f64; N] {
-    let mut x = [0.0; N];
-    for &i in free {
-        let known: f64 = free
-            .iter()
-            .take_while(|&&k| k < i)
-            .map(|&k| lower[i][k] * x[k])
-            .sum();
-        x[i] = (right[i] - known) / lower[i][i];
+/// Solves L Lᵀ x = right.
+pub(super) fn solve<const N: usize>(lower: &[[f64; N]; N], right: &[f64; N]) -> [f64; N] {
+    let mut x = *right;
+    for i in 0..N {
+        for k in 0..i {
+            x[i] -= lower[i][k] * x[k];
+        }
+        x[i] /= lower[i][i];
     }
-    for &i in free.iter().rev() {
-        let known: f64 = free
-            .iter()
-            .rev()
-            .take_while(|&&k| k > i)
-            .map(|&k| lower[k][i] * x[k])
-            .sum();
-        x[i] = (x[i] - known) / lower[i][i];
+    for i in (0..N).rev() {
+        for k in i + 1..N {
+            x[i] -= lower[k][i] * x[k];
+        }
+        x[i] /= lower[i][i];
     }
     x
+}
+
+/// Inverse of L Lᵀ.
+pub(super) fn inverse<const N: usize>(lower: &[[f64; N]; N]) -> [[f64; N]; N] {
+    let mut inverse = [[0.0; N]; N];
+    for (k, row) in inverse.iter_mut().enumerate() {
+        let mut unit = [0.0; N];
+        unit[k] = 1.0;
+        *row = solve(lower, &unit);
+    }
+    inverse
 }
 
 #[cfg(test)]

@@ -9,16 +9,14 @@
 use rayon::prelude::*;
 
 use super::background::{Ground, Place};
-use super::gaussian::{Matrix, PARAMETERS, Vector, cholesky, solve};
+use super::gaussian::{Matrix, PARAMETERS, Vector, cholesky, inverse};
 use super::normal::Normal;
 
-/// All parameters of a column.
-const ALL: [usize; PARAMETERS] = [0, 1, 2, 3, 4, 5];
 /// Entries of a form.
 const FORM: usize = 3;
 /// Damping of each parameter's own curvature: the first that makes the equations positive is taken (columns see the
 /// background as a parabola, so that where tails fill the cell they may not be). It slows the last digits, not the result.
-const DAMPING: [f64; 3] = [0.01, 0.1, 1.0];
+const DAMPING: [f64; 3] = [0.001, 0.01, 0.1];
 /// Most conjugate-gradient steps.
 const MAX_STEPS: usize = 60;
 /// Columns that are summed in one go; the sums of these are added in order, whatever the number of threads.
@@ -56,9 +54,9 @@ pub(super) struct System<'a> {
     stiffness: [f64; 2],
     /// Damped blocks of the columns, without what is known of their shapes.
     blocks: Vec<Matrix>,
-    /// Cholesky factors of the blocks, with what is known.
-    factors: Vec<Matrix>,
-    /// Cholesky factors of the equations of the typical forms.
+    /// Inverses of the blocks, with what is known.
+    inverses: Vec<Matrix>,
+    /// Inverses of the equations of the typical forms.
     shared: [[[f64; FORM]; FORM]; 2],
 }
 
@@ -79,7 +77,7 @@ impl<'a> System<'a> {
             touching[i].push((index, j));
             touching[j].push((index, i));
         }
-        let (blocks, factors): (Vec<Matrix>, Vec<Matrix>) = normal
+        let (blocks, inverses): (Vec<Matrix>, Vec<Matrix>) = normal
             .blocks
             .par_iter()
             .zip(classes)
@@ -89,14 +87,14 @@ impl<'a> System<'a> {
                     matrix[k][k] *= 1.0 + DAMPING[0];
                     matrix[k][k] += [f64::MIN_POSITIVE, least, 0.0][k.div_ceil(2).min(2)];
                 }
-                (matrix, factor(stiffened(matrix, stiffness[class])))
+                (matrix, inverted(&stiffened(matrix, stiffness[class])))
             })
             .unzip();
         let mut members = vec![Vec::new(); ground.count()];
         for (index, place) in places.iter().enumerate() {
             members[place.cell].push(index);
         }
-        let shared = [0, 1].map(|class| factor(form_block(&blocks, classes, class)));
+        let shared = [0, 1].map(|class| inverted(&form_block(&blocks, classes, class)));
         Self {
             normal,
             ground,
@@ -106,7 +104,7 @@ impl<'a> System<'a> {
             touching,
             stiffness,
             blocks,
-            factors,
+            inverses,
             shared,
         }
     }
@@ -201,10 +199,13 @@ impl<'a> System<'a> {
     }
 
     fn precondition(&self, right: &Unknowns) -> Unknowns {
-        let columns = right.columns.par_iter().zip(&self.factors);
+        let columns = right.columns.par_iter().zip(&self.inverses);
         Unknowns {
-            columns: columns.map(|(r, factor)| solve(factor, r, &ALL)).collect(),
-            forms: [0, 1].map(|class| solve(&self.shared[class], &right.forms[class], &[0, 1, 2])),
+            columns: columns
+                .with_min_len(CHUNK)
+                .map(|(r, inverse)| times(inverse, r))
+                .collect(),
+            forms: [0, 1].map(|class| times(&self.shared[class], &right.forms[class])),
             background: right
                 .background
                 .iter()
@@ -267,6 +268,9 @@ impl<'a> System<'a> {
         (0..self.blocks.len())
             .into_par_iter()
             .map(|i| {
+                if self.touching[i].is_empty() {
+                    return self.inverses[i];
+                }
                 let mut left = stiffened(self.blocks[i], self.stiffness[self.classes[i]]);
                 for &(index, other) in &self.touching[i] {
                     let pair = &self.normal.pairs[index];
@@ -275,21 +279,14 @@ impl<'a> System<'a> {
                     } else {
                         transposed(&pair.block)
                     };
-                    let solved = block.map(|row| solve(&self.factors[other], &row, &ALL));
-                    for a in 0..PARAMETERS {
-                        for b in 0..PARAMETERS {
-                            left[a][b] -= (0..PARAMETERS)
-                                .map(|k| block[a][k] * solved[b][k])
-                                .sum::<f64>();
-                        }
+                    // The inverse is symmetric: its rows times those of the block.
+                    let solved = block.map(|row| times(&self.inverses[other], &row));
+                    for (left, row) in left.iter_mut().zip(&block) {
+                        let taken = times(&solved, row);
+                        (0..PARAMETERS).for_each(|b| left[b] -= taken[b]);
                     }
                 }
-                let factor = cholesky(&left, &ALL).unwrap_or(self.factors[i]);
-                std::array::from_fn(|k| {
-                    let mut unit = [0.0; PARAMETERS];
-                    unit[k] = 1.0;
-                    solve(&factor, &unit, &ALL)
-                })
+                cholesky(&left).map_or(self.inverses[i], |factor| inverse(&factor))
             })
             .collect()
     }
@@ -384,20 +381,28 @@ fn stiffened(mut block: Matrix, stiffness: f64) -> Matrix {
     block
 }
 
-/// Cholesky factor, or that of the diagonal where the matrix is singular to rounding.
-fn factor<const N: usize>(matrix: [[f64; N]; N]) -> [[f64; N]; N] {
-    let all: [usize; N] = std::array::from_fn(|k| k);
-    cholesky(&matrix, &all).unwrap_or_else(|| {
-        let mut diagonal = [[0.0; N]; N];
-        for k in 0..N {
-            diagonal[k][k] = matrix[k][k].max(f64::MIN_POSITIVE).sqrt();
-        }
-        diagonal
-    })
+/// The inverse, or that of the diagonal where the matrix is singular to rounding.
+fn inverted<const N: usize>(matrix: &[[f64; N]; N]) -> [[f64; N]; N] {
+    cholesky(matrix).map_or_else(
+        || {
+            let mut diagonal = [[0.0; N]; N];
+            for k in 0..N {
+                diagonal[k][k] = matrix[k][k].max(f64::MIN_POSITIVE).recip();
+            }
+            diagonal
+        },
+        |factor| inverse(&factor),
+    )
 }
 
-fn times(matrix: &Matrix, u: &Vector) -> Vector {
-    matrix.map(|row| (0..PARAMETERS).map(|k| row[k] * u[k]).sum())
+fn times<const N: usize>(matrix: &[[f64; N]; N], u: &[f64; N]) -> [f64; N] {
+    let mut product = [0.0; N];
+    for (sum, row) in product.iter_mut().zip(matrix) {
+        for k in 0..N {
+            *sum += row[k] * u[k];
+        }
+    }
+    product
 }
 
 fn times_transposed(matrix: &Matrix, u: &Vector) -> Vector {
@@ -419,8 +424,9 @@ mod tests {
 
     use super::*;
     use crate::column::background::Background;
-    use crate::column::field::{Column, Field};
+    use crate::column::field::{Column, Field, Residual};
     use crate::column::gaussian::Gaussian;
+    use crate::column::noise::Noise;
     use crate::image::Image;
     use crate::rng::stream;
 
@@ -463,7 +469,8 @@ mod tests {
         };
         let columns = columns();
         let background = Background::dark_places(&field, &image.data, 2.0);
-        let residual = field.residual(&columns, &background, |m| 1.0 + 0.1 * m);
+        let mut residual = Residual::empty(image.data.dim());
+        field.leave(&columns, &background, Noise::first(&field), &mut residual);
         let normal = Normal::at(&field, &columns, &residual);
         let ground = background.equations(&field, &residual);
         let places = columns

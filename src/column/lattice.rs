@@ -10,7 +10,7 @@
 //! level that holds the second neighbours and is significant is taken. Sampling is used only to make pixels square and to report Å.
 
 use ndarray::{Array2, Axis};
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::filter::{bin, maxima, smooth};
@@ -28,7 +28,7 @@ const BACKGROUND: f64 = 14.0;
 /// Pixels that the autocorrelation is averaged over; more would not make it better.
 const MAX_PIXELS: usize = 1 << 18;
 /// Products that are summed side by side.
-const LANES: usize = 32;
+const LANES: usize = 64;
 /// Levels of averaging: factors 1, 2, 4, 8, so pitches up to some 150 px.
 const LEVELS: u32 = 4;
 /// Height of C at the cell's centre, between the holes (0) and the lattice points (1), that shows a column there.
@@ -178,36 +178,56 @@ fn mean_product(data: &Array2<f32>, chosen: &[usize], dy: usize, dx: isize) -> f
     let (rows, cols) = data.dim();
     let shift = dx.unsigned_abs();
     let (mut sum, mut count) = (0.0_f64, 0_usize);
-    Arch::new().dispatch(|| {
-        for &row in chosen.iter().filter(|&&row| row + dy < rows) {
-            let (first, second) = (data.row(row), data.row(row + dy));
-            let (Some(first), Some(second)) = (first.to_slice(), second.to_slice()) else {
-                continue;
-            };
-            let (first, second) = if dx >= 0 {
-                (&first[..cols - shift], &second[shift..])
-            } else {
-                (&first[shift..], &second[..cols - shift])
-            };
-            sum += f64::from(dot(first, second));
-            count += first.len();
-        }
-    });
+    for &row in chosen.iter().filter(|&&row| row + dy < rows) {
+        let (first, second) = (data.row(row), data.row(row + dy));
+        let (Some(first), Some(second)) = (first.to_slice(), second.to_slice()) else {
+            continue;
+        };
+        let (first, second) = if dx >= 0 {
+            (&first[..cols - shift], &second[shift..])
+        } else {
+            (&first[shift..], &second[..cols - shift])
+        };
+        sum += f64::from(Arch::new().dispatch(Dot { first, second }));
+        count += first.len();
+    }
     (sum / count.max(1) as f64) as f32
 }
 
 /// Scalar product in independent sums, which the compiler turns into vector instructions.
-#[inline(always)]
-fn dot(first: &[f32], second: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
-    let (a, b) = (first.as_chunks::<LANES>(), second.as_chunks::<LANES>());
-    let rest: f32 = a.1.iter().zip(b.1).map(|(x, y)| x * y).sum();
-    for (x, y) in a.0.iter().zip(b.0) {
-        for lane in 0..LANES {
-            sums[lane] += x[lane] * y[lane];
+struct Dot<'a> {
+    first: &'a [f32],
+    second: &'a [f32],
+}
+
+impl NullaryFnOnce for Dot<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let mut sums = [0.0_f32; LANES];
+        let (a, b) = (
+            self.first.as_chunks::<LANES>(),
+            self.second.as_chunks::<LANES>(),
+        );
+        let mut rest = 0.0;
+        for (x, y) in a.1.iter().zip(b.1) {
+            rest += x * y;
         }
+        for (x, y) in a.0.iter().zip(b.0) {
+            for lane in 0..LANES {
+                sums[lane] += x[lane] * y[lane];
+            }
+        }
+        let mut half = LANES / 2;
+        while half > 0 {
+            for lane in 0..half {
+                sums[lane] += sums[lane + half];
+            }
+            half /= 2;
+        }
+        sums[0] + rest
     }
-    sums.iter().sum::<f32>() + rest
 }
 
 /// The autocorrelation, lag zero in the middle; vectors are `[x, y]` [Å].

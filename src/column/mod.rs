@@ -25,6 +25,7 @@ mod joint;
 pub mod lattice;
 pub mod map;
 mod mask;
+mod moments;
 mod noise;
 mod normal;
 mod rows;

@@ -28,8 +28,18 @@ pub(super) struct Noise {
 }
 
 impl Noise {
+    #[inline(always)]
     pub(super) fn variance(&self, model: f64) -> f64 {
         (self.constant + self.slope * model).max(self.floor)
+    }
+
+    /// The variance at a value of the model, everywhere.
+    pub(super) fn level(&self, model: f64) -> Self {
+        Self {
+            constant: self.variance(model),
+            slope: 0.0,
+            floor: self.floor,
+        }
     }
 
     /// A first guess, the same everywhere: from second differences along rows, which also hold some of the signal.
@@ -80,10 +90,12 @@ pub(super) fn measure(
                         let [weight, rest] = residual.at((row, col));
                         let value = f64::from(field.image.data[(row, col)]) - rest;
                         let (_, slope) = gaussian.derivatives([col as f64 * sx, row as f64 * sy]);
-                        let taken: f64 = (0..PARAMETERS)
-                            .flat_map(|i| (0..PARAMETERS).map(move |j| (i, j)))
-                            .map(|(i, j)| slope[i] * covariance[i][j] * slope[j])
-                            .sum();
+                        let mut taken = 0.0;
+                        for (row, slope_i) in covariance.iter().zip(&slope) {
+                            for j in 0..PARAMETERS {
+                                taken += slope_i * row[j] * slope[j];
+                            }
+                        }
                         (weight > 0.0).then_some((value, rest * rest + taken))
                     })
                 },

@@ -4,19 +4,22 @@
 //! of hᵢ gᵢ with respect to a parameter is a polynomial in (dx, dy) times gᵢ, so all entries of the 6×6 blocks of JᵀWJ are
 //! combinations of 15 moments Σ w g² dxᵃ dyᵇ: one exponential and a few products a pixel.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::field::{Column, Field, Residual};
 use super::gaussian::{Gaussian, Matrix, PARAMETERS, Vector};
-use super::rows::{Moments, PairMoments, Row, disc};
+use super::moments::{Exponent, Moments, Patch, Table, product_moments};
+use super::rows::span;
 use crate::neighbours::{Neighbours, Point};
 
 /// Standard deviations of a column within which its pixels count; beyond lie 0.3 % of what they tell of its width.
 const REACH: f64 = 5.0;
 /// Columns whose shapes overlap by less than this part, exp(−d²/4σ²), do not see each other in the equations; in the model
-/// they do.
-const LEAST_OVERLAP: f64 = 1e-6;
+/// they do. The first is for columns that are well apart, the second for those of which only all together are told from a
+/// background.
+const LEAST_OVERLAP: [f64; 2] = [1e-3, 1e-6];
+/// Width up to which columns are well apart [pitch].
+const APART: f64 = 0.16;
 /// The monomials 1, x, y, x², xy, y² as exponents.
 const MONOMIALS: [[usize; 2]; PARAMETERS] = [[0, 0], [1, 0], [0, 1], [2, 0], [1, 1], [0, 2]];
 
@@ -61,7 +64,7 @@ impl Normal {
             .par_iter()
             .map(|column| block(field, &column.gaussian, residual))
             .collect();
-        let pairs = overlaps(columns)
+        let pairs = overlaps(columns, field.pitch)
             .into_par_iter()
             .map(|[i, j]| Pair {
                 columns: [i, j],
@@ -80,22 +83,14 @@ fn reach(gaussian: &Gaussian) -> f64 {
 
 /// The block of one column.
 pub(super) fn block(field: &Field<'_>, gaussian: &Gaussian, residual: &Residual) -> Block {
-    let [sy, sx] = field.image.sampling;
-    let centre = gaussian.position;
-    let mut moments = Moments::default();
-    Arch::new().dispatch(|| {
-        let reach = reach(gaussian);
-        for (row, across) in disc(field.image.data.dim(), [sy, sx], centre, reach) {
-            let place = Row {
-                first: across.start as f64 * sx - centre[0],
-                step: sx,
-                dy: row as f64 * sy - centre[1],
-            };
-            let weights = residual.weights_of(row, across.clone());
-            let rests = residual.rests_of(row, across);
-            moments.add(gaussian.form, place, weights, rests);
-        }
-    });
+    let patch = patch(
+        field,
+        residual,
+        gaussian.position,
+        gaussian.position,
+        reach(gaussian),
+    );
+    let moments = Moments::over(&patch, gaussian.form);
     let slopes = slopes(gaussian);
     Block {
         hessian: sandwich(&slopes, &moments.square, &slopes),
@@ -105,23 +100,30 @@ pub(super) fn block(field: &Field<'_>, gaussian: &Gaussian, residual: &Residual)
 }
 
 fn pair(field: &Field<'_>, mine: &Gaussian, other: &Gaussian, residual: &Residual) -> Matrix {
-    let [sy, sx] = field.image.sampling;
-    let centre = mine.position;
-    let offset: Point = std::array::from_fn(|k| other.position[k] - centre[k]);
+    let offset: Point = std::array::from_fn(|k| other.position[k] - mine.position[k]);
     let (middle, reach) = product(mine, other);
-    let mut moments = PairMoments::default();
-    Arch::new().dispatch(|| {
-        for (row, across) in disc(field.image.data.dim(), [sy, sx], middle, reach) {
-            let place = Row {
-                first: across.start as f64 * sx - centre[0],
-                step: sx,
-                dy: row as f64 * sy - centre[1],
-            };
-            let weights = residual.weights_of(row, across);
-            moments.add([mine.form, other.form], offset, place, weights);
-        }
-    });
-    sandwich(&slopes(mine), &moments.0, &moved(&slopes(other), offset))
+    let patch = patch(field, residual, mine.position, middle, reach);
+    let exponent = Exponent::of(mine.form, [0.0; 2]).times(Exponent::of(other.form, offset));
+    let moments = product_moments(&patch, exponent);
+    sandwich(&slopes(mine), &moments, &moved(&slopes(other), offset))
+}
+
+/// The pixels within `reach` of `middle` along both axes [Å], with offsets from `centre`.
+fn patch<'a>(
+    field: &Field<'_>,
+    residual: &'a Residual,
+    centre: Point,
+    middle: Point,
+    reach: f64,
+) -> Patch<'a> {
+    let ([sy, sx], shape) = (field.image.sampling, field.image.data.dim());
+    Patch {
+        residual,
+        rows: span(middle[1], reach, sy, shape.0),
+        cols: span(middle[0], reach, sx, shape.1),
+        sampling: field.image.sampling,
+        centre,
+    }
 }
 
 /// Centre and reach [Å] of the product of two Gaussians, which is one itself.
@@ -140,7 +142,7 @@ fn product(mine: &Gaussian, other: &Gaussian) -> (Point, f64) {
 }
 
 /// Index pairs i < j of columns that overlap, in a fixed order.
-fn overlaps(columns: &[Column]) -> Vec<[usize; 2]> {
+fn overlaps(columns: &[Column], pitch: f64) -> Vec<[usize; 2]> {
     let positions: Vec<Point> = columns.iter().map(|c| c.gaussian.position).collect();
     let tree = Neighbours::new(&positions);
     let variances: Vec<f64> = columns
@@ -148,8 +150,10 @@ fn overlaps(columns: &[Column]) -> Vec<[usize; 2]> {
         .map(|c| c.gaussian.widths().map_or(0.0, |(w, _)| w[0] * w[1]))
         .collect();
     let largest = variances.iter().copied().fold(0.0, f64::max);
+    let mean = variances.iter().sum::<f64>() / variances.len().max(1) as f64;
+    let least = LEAST_OVERLAP[usize::from(mean > (APART * pitch).powi(2))];
     // exp(−d²/2(σᵢ² + σⱼ²)) against the least overlap.
-    let squared = |sum: f64| -2.0 * LEAST_OVERLAP.ln() * sum;
+    let squared = |sum: f64| -2.0 * least.ln() * sum;
     (0..columns.len())
         .into_par_iter()
         .flat_map_iter(|i| {
@@ -192,7 +196,7 @@ fn moved(slopes: &Matrix, [x, y]: Point) -> Matrix {
 }
 
 /// left · M · rightᵀ, M the moments of the products of monomials.
-fn sandwich(left: &Matrix, moments: &[[f64; 5]; 5], right: &Matrix) -> Matrix {
+fn sandwich(left: &Matrix, moments: &Table, right: &Matrix) -> Matrix {
     let gram: Matrix = std::array::from_fn(|k| {
         std::array::from_fn(|l| {
             let [a, b] = [0, 1].map(|axis| MONOMIALS[k][axis] + MONOMIALS[l][axis]);
@@ -206,7 +210,7 @@ fn sandwich(left: &Matrix, moments: &[[f64; 5]; 5], right: &Matrix) -> Matrix {
     })
 }
 
-fn linear(slopes: &Matrix, moments: &[[f64; 3]; 3]) -> Vector {
+fn linear(slopes: &Matrix, moments: &Table) -> Vector {
     slopes.map(|row| {
         (0..PARAMETERS)
             .map(|k| row[k] * moments[MONOMIALS[k][0]][MONOMIALS[k][1]])
@@ -216,6 +220,8 @@ fn linear(slopes: &Matrix, moments: &[[f64; 3]; 3]) -> Vector {
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array2;
+
     use super::*;
 
     #[test]
@@ -231,28 +237,29 @@ mod tests {
             form: [1.4, -0.2, 2.2],
         };
         let offset = [1.1, 0.6];
-        let mut moments = PairMoments::default();
+        // 27 columns: the last strip is not whole.
+        let residual = Residual::of(&Array2::from_elem((30, 27), 0.8), &Array2::zeros((30, 27)));
+        let patch = Patch {
+            residual: &residual,
+            rows: 0..30,
+            cols: 0..27,
+            sampling: [0.1; 2],
+            centre: mine.position,
+        };
+        let exponent = Exponent::of(mine.form, [0.0; 2]).times(Exponent::of(other.form, offset));
+        let moments = product_moments(&patch, exponent);
         let mut slow = [[0.0; PARAMETERS]; PARAMETERS];
-        for row in 0..30 {
-            let dy = 0.1 * f64::from(row) - mine.position[1];
-            let place = Row {
-                first: -mine.position[0],
-                step: 0.1,
-                dy,
-            };
-            moments.add([mine.form, other.form], offset, place, &[0.8; 30]);
-            for col in 0..30 {
-                let at = [0.1 * f64::from(col), 0.1 * f64::from(row)];
-                let (_, p) = mine.derivatives(at);
-                let (_, q) = other.derivatives(at);
-                for i in 0..PARAMETERS {
-                    for j in 0..PARAMETERS {
-                        slow[i][j] += 0.8 * p[i] * q[j];
-                    }
+        for (row, col) in (0..30).flat_map(|row| (0..27).map(move |col| (row, col))) {
+            let at = [0.1 * f64::from(col), 0.1 * f64::from(row)];
+            let (_, p) = mine.derivatives(at);
+            let (_, q) = other.derivatives(at);
+            for i in 0..PARAMETERS {
+                for j in 0..PARAMETERS {
+                    slow[i][j] += 0.8 * p[i] * q[j];
                 }
             }
         }
-        let fast = sandwich(&slopes(&mine), &moments.0, &moved(&slopes(&other), offset));
+        let fast = sandwich(&slopes(&mine), &moments, &moved(&slopes(&other), offset));
         for (f, s) in fast.iter().flatten().zip(slow.iter().flatten()) {
             assert!((f - s).abs() < 1e-5 * (1.0 + s.abs()), "{f} {s}");
         }

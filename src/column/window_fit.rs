@@ -15,8 +15,6 @@ use crate::neighbours::Point;
 
 /// Number of parameters: those of the Gaussian and the constant.
 const FREE: usize = PARAMETERS + 1;
-/// All of them.
-const ALL: [usize; FREE] = [0, 1, 2, 3, 4, 5, 6];
 /// Last step of the centre in a fit that is finished [Å].
 const STANDSTILL: f64 = 1e-11;
 /// Damping below which a short step means a minimum, not caution.
@@ -236,7 +234,7 @@ fn minimum(pixels: &[(Point, f64)], start: Model, slack: f64) -> Option<(Model, 
         for (i, row) in damped.iter_mut().enumerate() {
             row[i] *= 1.0 + damping;
         }
-        let step = cholesky(&damped, &ALL).map(|lower| solve(&lower, &sums.gradient, &ALL));
+        let step = cholesky(&damped).map(|lower| solve(&lower, &sums.gradient));
         let better = step.and_then(|step| {
             let next = model.stepped(&step);
             next.gaussian.widths()?;
