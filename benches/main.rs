@@ -1,5 +1,5 @@
 //! Speed, measured with criterion: `cargo bench -- step`, `cargo bench -- engines`, `cargo bench -- potential`,
-//! `cargo bench -- emulator`, or all of it.
+//! `cargo bench -- emulator`, `cargo bench -- network`, or all of it.
 //! `cargo bench -- --test` runs each once, to see that it works. What came out is in `docs/benchmarks/`.
 
 #![expect(
@@ -10,6 +10,7 @@
 mod emulator;
 mod engines;
 mod naive;
+mod network;
 mod potential;
 mod specimens;
 mod step;
@@ -20,5 +21,6 @@ fn main() {
     engines::benches(&mut criterion);
     potential::benches(&mut criterion);
     emulator::benches(&mut criterion);
+    network::benches();
     criterion.final_summary();
 }
