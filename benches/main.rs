@@ -16,11 +16,11 @@ mod specimens;
 mod step;
 
 fn main() {
+    network::benches();
     let mut criterion = criterion::Criterion::default().configure_from_args();
     step::benches(&mut criterion);
     engines::benches(&mut criterion);
     potential::benches(&mut criterion);
     emulator::benches(&mut criterion);
-    network::benches();
     criterion.final_summary();
 }

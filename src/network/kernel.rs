@@ -255,49 +255,69 @@ impl<T: Real> Correlation<'_, T> {
         let mut sums = [[simd.splat(T::zero()); N]; M];
         if let Some(bias) = self.bias {
             let bias = S::lanes(&bias.values[first..first + N * S::LANES]);
-            for sum in &mut sums {
-                sum.copy_from_slice(bias);
+            for i in 0..M {
+                for n in 0..N {
+                    sums[i][n] = bias[n];
+                }
             }
         }
         for r in 0..row.count {
             let start = from + r * sliding.width * sliding.channels;
             let mut lines = [&self.input[..0]; M];
-            for (i, line) in lines.iter_mut().enumerate() {
+            for i in 0..M {
                 let start = start + i * sliding.channels;
-                *line = &self.input[start..start + run];
+                lines[i] = &self.input[start..start + run];
             }
-            let weights = &self.weights.values[(row.first + r) * run * stride + first..];
-            for (k, weights) in weights.chunks(stride).enumerate().take(run) {
-                let weights = S::lanes(&weights[..N * S::LANES]);
-                for i in 0..M {
-                    let value = simd.splat(lines[i][k]);
-                    for n in 0..N {
-                        sums[i][n] = simd.mul_add(value, weights[n], sums[i][n]);
-                    }
+            let weights = (row.first + r) * run * stride;
+            let weights = &self.weights.values[weights + first..weights + run * stride];
+            sums = multiply::<T, S, M, N>(simd, lines, weights, stride, sums);
+        }
+        let rectify = self.rectify;
+        if first + N * S::LANES <= self.outputs {
+            for i in 0..M {
+                let start = place + i * self.outputs + first;
+                let out = S::lanes_mut(&mut self.out[start..start + N * S::LANES]);
+                for n in 0..N {
+                    let sum = sums[i][n];
+                    out[n] = if rectify { simd.rectify(sum) } else { sum };
                 }
             }
-        }
-        if self.rectify {
-            for sum in sums.as_flattened_mut() {
-                *sum = simd.rectify(*sum);
-            }
-        }
-        let whole = first + N * S::LANES <= self.outputs;
-        for (i, sum) in sums.iter().enumerate() {
-            if first >= self.outputs {
-                break;
-            }
-            let start = place + i * self.outputs + first;
-            if whole {
-                S::lanes_mut(&mut self.out[start..start + N * S::LANES]).copy_from_slice(sum);
-            } else {
+        } else if first < self.outputs {
+            for i in 0..M {
                 let mut numbers = [T::zero(); 2 * PADDED];
-                S::lanes_mut(&mut numbers[..N * S::LANES]).copy_from_slice(sum);
-                let width = self.outputs - first;
-                self.out[start..start + width].copy_from_slice(&numbers[..width]);
+                let lanes = S::lanes_mut(&mut numbers[..N * S::LANES]);
+                for n in 0..N {
+                    let sum = sums[i][n];
+                    lanes[n] = if rectify { simd.rectify(sum) } else { sum };
+                }
+                let start = place + i * self.outputs;
+                let out = &mut self.out[start + first..start + self.outputs];
+                out.copy_from_slice(&numbers[..self.outputs - first]);
             }
         }
     }
+}
+
+/// `sums[i] + Σ_k lines[i][k] · weights[k]`. Sums come and go by value and are only reached by constant indices: that keeps them in
+/// registers.
+#[inline(always)]
+fn multiply<T: Real, S: Registers<T>, const M: usize, const N: usize>(
+    simd: S,
+    lines: [&[T]; M],
+    weights: &[T],
+    stride: usize,
+    mut sums: [[S::Lane; N]; M],
+) -> [[S::Lane; N]; M] {
+    for k in 0..lines[0].len() {
+        let weights = S::lanes(&weights[k * stride..][..N * S::LANES]);
+        for i in 0..M {
+            let value = simd.splat(lines[i][k]);
+            for n in 0..N {
+                sums[i][n] = simd.mul_add(value, weights[n], sums[i][n]);
+            }
+        }
+    }
+    sums
 }
 
 /// A gradient with the zeros around it that the gradient of a convolution's input asks for: `cols − 1` pixels left and right
@@ -455,31 +475,51 @@ impl<T: Real> WeightGradient<'_, T> {
         let (height, width) = sliding.result();
         let out = (r * sliding.run() + k) * gradient.channels + first;
         let mut sums = [[simd.splat(T::zero()); N]; M];
-        for (i, sum) in sums.iter_mut().enumerate() {
+        for i in 0..M {
             let out = out + i * gradient.channels;
-            sum.copy_from_slice(S::lanes(&self.out[out..out + N * S::LANES]));
+            let before = S::lanes(&self.out[out..out + N * S::LANES]);
+            for n in 0..N {
+                sums[i][n] = before[n];
+            }
         }
         for y in lines {
             let start = image * sliding.image() + (y + r) * sliding.width * sliding.channels + k;
             let end = start + (width - 1) * sliding.channels + M;
             let input = &self.input[start..end];
             let line = (image * height + y) * gradient.width + gradient.side;
-            let gradient_line = &gradient.values[line * gradient.channels + first..];
-            let pixels = gradient_line.chunks(gradient.channels).take(width);
-            for (x, of_pixel) in pixels.enumerate() {
-                let of_pixel = S::lanes(&of_pixel[..N * S::LANES]);
-                let values = &input[x * sliding.channels..x * sliding.channels + M];
-                for i in 0..M {
-                    let value = simd.splat(values[i]);
-                    for n in 0..N {
-                        sums[i][n] = simd.mul_add(value, of_pixel[n], sums[i][n]);
-                    }
-                }
+            let of_line = &gradient.values[line * gradient.channels + first..];
+            let strides = (sliding.channels, gradient.channels);
+            sums = gather::<T, S, M, N>(simd, input, of_line, strides, width, sums);
+        }
+        for i in 0..M {
+            let out = out + i * gradient.channels;
+            let after = S::lanes_mut(&mut self.out[out..out + N * S::LANES]);
+            for n in 0..N {
+                after[n] = sums[i][n];
             }
         }
-        for (i, sum) in sums.iter().enumerate() {
-            let out = out + i * gradient.channels;
-            S::lanes_mut(&mut self.out[out..out + N * S::LANES]).copy_from_slice(sum);
+    }
+}
+
+/// `sums[i] + Σ_x input[x][i] · gradient[x]` over `width` pixels, `strides` numbers apart.
+#[inline(always)]
+fn gather<T: Real, S: Registers<T>, const M: usize, const N: usize>(
+    simd: S,
+    input: &[T],
+    gradient: &[T],
+    strides: (usize, usize),
+    width: usize,
+    mut sums: [[S::Lane; N]; M],
+) -> [[S::Lane; N]; M] {
+    for x in 0..width {
+        let values = &input[x * strides.0..][..M];
+        let of_pixel = S::lanes(&gradient[x * strides.1..][..N * S::LANES]);
+        for i in 0..M {
+            let value = simd.splat(values[i]);
+            for n in 0..N {
+                sums[i][n] = simd.mul_add(value, of_pixel[n], sums[i][n]);
+            }
         }
     }
+    sums
 }
