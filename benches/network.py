@@ -6,7 +6,8 @@ The same networks: unpadded 3 x 3 convolutions 1-32-32, pooling, 32-64-64, pooli
 Model A sees 32 x 32 pixels; model B 64 x 64 and has batch normalization after each of the four convolutions. A training step is
 forward, mean squared error, backward, AdamW. Inference is without gradients, in evaluation mode. PyTorch runs channels last
 (f32), and once more under bf16 autocast. With --ferrostem the two programs take turns in one run, and medians are printed beside
-each other; times of a machine that is shared differ from turn to turn, so the ratio of a turn counts.
+each other; times of a machine that is shared differ from turn to turn, so the ratio of a turn counts. Rates per second of processor time (all
+threads together) tell more there; with --threads 1 PyTorch's threads do not wait for each other, which counts as processor time.
 """
 
 import argparse
@@ -45,14 +46,15 @@ def model(torch, normalized, side):
 
 
 def rate(work):
-    """Samples per second of `work`, which does one batch."""
+    """Samples per second of `work`, which does one batch, and per second of processor time of all threads."""
     for _ in range(3):
         work()
-    count, start = 0, time.perf_counter()
+    count, start, processor = 0, time.perf_counter(), time.process_time()
     while (elapsed := time.perf_counter() - start) < arguments.seconds:
         work()
         count += 1
-    return count * BATCH / elapsed
+    used = time.process_time() - processor
+    return f"{count * BATCH / elapsed:.0f} samples/s, {count * BATCH / used:.0f} per processor second"
 
 
 def torch_lines():
@@ -80,9 +82,9 @@ def torch_lines():
                     network(images)
 
             network.train()
-            print(f"pytorch {precision} {name} train {rate(train):.0f} samples/s", flush=True)
+            print(f"pytorch {precision} {name} train {rate(train)}", flush=True)
             network.eval()
-            print(f"pytorch {precision} {name} infer {rate(infer):.0f} samples/s", flush=True)
+            print(f"pytorch {precision} {name} infer {rate(infer)}", flush=True)
 
 
 def turns():
@@ -97,15 +99,17 @@ def turns():
         environment = dict(os.environ, RAYON_NUM_THREADS=str(arguments.threads))
         for command, shell in commands:
             out = subprocess.run(command, shell=shell, env=environment, capture_output=True, text=True, check=True).stdout
-            for key, value in re.findall(r"^((?:pytorch|ferrostem) \S+ [AB] (?:train|infer)) (\d+) samples/s", out, re.M):
-                found.setdefault(key, []).append(float(value))
+            for key, wall, processor in re.findall(r"^((?:pytorch|ferrostem) \S+ [AB] (?:train|infer)) (\d+) samples/s, (\d+) per", out, re.M):
+                found.setdefault(key, []).append((float(wall), float(processor)))
         print(f"turn {turn + 1}, load {os.getloadavg()[0]:.1f}", flush=True)
-    print(f"\n{'':32}median   lowest  highest [samples/s]   beside PyTorch f32 (turns)")
-    for key, values in found.items():
-        base = found["pytorch f32 " + " ".join(key.split()[2:])]
-        ratios = [value / other for value, other in zip(values, base)]
-        print(f"{key:30}{statistics.median(values):8.0f} {min(values):8.0f} {max(values):8.0f}"
-              f"               {statistics.median(ratios):5.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
+    for column, what in enumerate(("second", "processor second")):
+        print(f"\n{'samples per ' + what:32}median   lowest  highest   beside PyTorch f32 (turns)")
+        for key, values in found.items():
+            base = found["pytorch f32 " + " ".join(key.split()[2:])]
+            ratios = [value[column] / other[column] for value, other in zip(values, base)]
+            values = [value[column] for value in values]
+            print(f"{key:30}{statistics.median(values):8.0f} {min(values):8.0f} {max(values):8.0f}"
+                  f"   {statistics.median(ratios):5.2f} ({min(ratios):.2f}-{max(ratios):.2f})")
 
 
 if arguments.one:

@@ -33,18 +33,32 @@ pub(crate) fn benches() {
     }
 }
 
-/// Repeats for `seconds`, but once at least, and prints the quickest and the middle rate.
+/// Repeats for `seconds`, but once at least, and prints the rate, and the rate per second of processor time, which other
+/// programs on the machine hardly change.
 fn rates(what: &str, seconds: f64, mut work: impl FnMut()) {
-    let start = Instant::now();
-    let mut rates = Vec::new();
-    while rates.is_empty() || start.elapsed().as_secs_f64() < seconds {
-        let start = Instant::now();
+    let (start, processor) = (Instant::now(), processor_seconds());
+    let mut samples = 0;
+    while samples == 0 || start.elapsed().as_secs_f64() < seconds {
         work();
-        rates.push(SAMPLES as f64 / start.elapsed().as_secs_f64());
+        samples += SAMPLES;
     }
-    rates.sort_by(f64::total_cmp);
-    let (middle, best) = (rates[rates.len() / 2], rates[rates.len() - 1]);
-    println!("ferrostem f32 {what} {middle:.0} samples/s (best {best:.0})");
+    let rate = samples as f64 / start.elapsed().as_secs_f64();
+    let used = processor_seconds() - processor;
+    println!(
+        "ferrostem f32 {what} {rate:.0} samples/s, {:.0} per processor second",
+        samples as f64 / used
+    );
+}
+
+/// Processor time of all threads so far [s]; NaN where there is no `/proc`.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // User and system time are fields 14 and 15, in hundredths of a second; field 2 ends with the last parenthesis.
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    let ticks = fields.skip(11).take(2).map(|field| field.parse::<f64>());
+    ticks
+        .sum::<Result<f64, _>>()
+        .map_or(f64::NAN, |ticks| ticks / 100.0)
 }
 
 fn bench(name: &str, normalization: Normalization, side: usize, seconds: f64) {

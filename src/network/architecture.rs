@@ -9,7 +9,7 @@
 use candle_core::{Device, Result, Tensor};
 use rand_distr::{Distribution, StandardNormal};
 
-use super::convolution::{convolution_gradient, convolve, Turned};
+use super::convolution::{Turned, convolution_gradient, convolve};
 use super::normalization::{EPSILON, Statistics, normalization_gradient, normalize};
 use super::pooling::{Pooling, pool, pool_gradient};
 use super::settings::{KERNEL, ModelSettings, Normalization};
@@ -128,7 +128,15 @@ impl Architecture {
             arrays: Vec::new(),
             steps: Vec::new(),
         };
-        network.array("only", "weight", &[1, 1, 1, channels], Role::Kernel { gain: 1.0, whole: false });
+        network.array(
+            "only",
+            "weight",
+            &[1, 1, 1, channels],
+            Role::Kernel {
+                gain: 1.0,
+                whole: false,
+            },
+        );
         network
     }
 
@@ -206,9 +214,7 @@ impl Architecture {
     pub(super) fn tensors(&self, weights: &Weights) -> Result<Vec<Tensor>> {
         let arrays = self.arrays.iter().zip(weights);
         arrays
-            .map(|(array, values)| {
-                Tensor::from_slice(values, array.shape.as_slice(), &Device::Cpu)
-            })
+            .map(|(array, values)| Tensor::from_slice(values, array.shape.as_slice(), &Device::Cpu))
             .collect()
     }
 
@@ -346,7 +352,10 @@ fn fold(kernel: Option<&mut Vec<f32>>, normalization: &[Vec<f32>]) -> Vec<f32> {
     let factor: Vec<f64> = channels
         .map(|c| at(0, c) / (at(3, c) + EPSILON).sqrt())
         .collect();
-    for row in kernel.into_iter().flat_map(|k| k.chunks_exact_mut(factor.len())) {
+    for row in kernel
+        .into_iter()
+        .flat_map(|k| k.chunks_exact_mut(factor.len()))
+    {
         for (weight, factor) in row.iter_mut().zip(&factor) {
             *weight = (f64::from(*weight) * factor) as f32;
         }
@@ -561,7 +570,8 @@ mod tests {
                 let theirs = theirs.get(weights).unwrap();
                 let size = theirs.abs().unwrap().sum_all().unwrap();
                 let difference = (theirs - &ours).unwrap().abs().unwrap().sum_all().unwrap();
-                let ratio = difference.to_scalar::<f64>().unwrap() / size.to_scalar::<f64>().unwrap();
+                let ratio =
+                    difference.to_scalar::<f64>().unwrap() / size.to_scalar::<f64>().unwrap();
                 // The same f64 operations in the same order, but for sums of gradients.
                 assert!(ratio < 1e-12, "{ratio}");
             }
@@ -587,7 +597,9 @@ mod tests {
             }
             let direct = architecture.forward(&prepared.weights, &images).unwrap();
             let (plain, folded) = architecture.folded(&weights);
-            let folded = plain.forward(&plain.tensors(&folded).unwrap(), &images).unwrap();
+            let folded = plain
+                .forward(&plain.tensors(&folded).unwrap(), &images)
+                .unwrap();
             let size = direct.abs().unwrap().max_all().unwrap();
             let apart = (direct - folded).unwrap().abs().unwrap().max_all().unwrap();
             let ratio = apart.to_scalar::<f32>().unwrap() / size.to_scalar::<f32>().unwrap();

@@ -81,7 +81,11 @@ impl Batches<'_> {
             );
             let first = labels.len();
             let row = self.samples.targets.row(sample);
-            labels.extend(row.iter().zip(&self.scales).map(|(&v, s)| (f64::from(v) / s) as f32));
+            labels.extend(
+                row.iter()
+                    .zip(&self.scales)
+                    .map(|(&v, s)| (f64::from(v) / s) as f32),
+            );
             for vector in self.vectors.iter().map(|c| first + c) {
                 let turned = symmetry.turn_vector([labels[vector], labels[vector + 1]]);
                 labels[vector..vector + 2].copy_from_slice(&turned);
@@ -110,7 +114,9 @@ impl Batches<'_> {
             let outputs: Vec<f32> = result.flatten_all()?.to_vec1()?;
             let mut gradient = vec![0.0; outputs.len()];
             let each = outputs.len() / count;
-            let samples = outputs.chunks_exact(each).zip(labels.chunks_exact(components));
+            let samples = outputs
+                .chunks_exact(each)
+                .zip(labels.chunks_exact(components));
             for ((outputs, labels), gradient) in samples.zip(gradient.chunks_exact_mut(each)) {
                 squares += self.loss.gradient(outputs, labels, share, gradient);
             }

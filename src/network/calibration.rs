@@ -19,7 +19,10 @@ pub(super) fn residual(predicted: &Predictions, samples: &Samples) -> [f64; 2] {
             .map(|((mean, &target), (&spread, noise))| {
                 // A single network has no spread.
                 let spread = if spread.is_nan() { 0.0 } else { spread };
-                ((mean - f64::from(target)).powi(2), spread.powi(2) + noise.powi(2))
+                (
+                    (mean - f64::from(target)).powi(2),
+                    spread.powi(2) + noise.powi(2),
+                )
             })
             .collect();
         let count = terms.len() as f64;

@@ -124,7 +124,10 @@ impl Checkpoint {
             ("square.", &optimizer.square),
             ("best.", &state.best),
         ];
-        let average = optimizer.average.iter().map(|average| ("average.", average));
+        let average = optimizer
+            .average
+            .iter()
+            .map(|average| ("average.", average));
         for (part, weights) in parts.into_iter().chain(average) {
             put_weights(&mut tensors, part, architecture, weights)?;
         }

@@ -11,7 +11,7 @@ use candle_core::{
 };
 
 use super::kernel::{
-    Columns, Correlation, Framed, numbers, Sliding, WeightGradient, for_real, padded, slice,
+    Columns, Correlation, Framed, Sliding, WeightGradient, for_real, numbers, padded, slice,
 };
 use super::registers::Real;
 use crate::multislice::Vectors;
@@ -176,7 +176,10 @@ fn gradients<T: Real>(
     let (height, width) = sliding.result();
     let gradient = gradient.contiguous()?;
     let result = result.map(numbers);
-    let result = result.as_ref().map(|result| result.slice::<T>()).transpose()?;
+    let result = result
+        .as_ref()
+        .map(|result| result.slice::<T>())
+        .transpose()?;
     let framed = Framed::new(
         numbers(&gradient).slice::<T>()?,
         result,

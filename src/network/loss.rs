@@ -41,7 +41,11 @@ impl Loss {
                 let precision = (-s.clamp(-LIMIT, LIMIT)).exp();
                 gradient[c] *= precision;
                 // Outside of the limits s is only drawn back.
-                let of_error = if s < LIMIT { error * error * precision } else { 0.0 };
+                let of_error = if s < LIMIT {
+                    error * error * precision
+                } else {
+                    0.0
+                };
                 let of_logarithm = if s > -LIMIT { 1.0 } else { 0.0 };
                 gradient[OUTPUTS + c] = 0.5 * (of_logarithm - of_error) * share;
             }

@@ -39,13 +39,16 @@ mod training;
 
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod golden;
 
 pub use pooling::Pooling;
 pub use prediction::{DenseMap, Predictions};
 pub use regressor::{Description, Normalisation, Regressor};
 pub use samples::Samples;
 pub use settings::{
-    Auxiliary, Method, Mode, ModelSettings, Normalization, Schedule, SubimageSettings, TrainingSettings,
+    Auxiliary, Method, Mode, ModelSettings, Normalization, Schedule, SubimageSettings,
+    TrainingSettings,
 };
 pub use split::{SplitSettings, split_by_position, split_lines};
 pub use subimages::{Subimages, cut_at, grid_centres, labels_between, standardized};

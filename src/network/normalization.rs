@@ -11,7 +11,7 @@ use candle_core::{
     CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use super::kernel::{numbers, for_real, slice};
+use super::kernel::{for_real, numbers, slice};
 use super::registers::{Kernel, Real, Registers};
 use crate::multislice::Vectors;
 
@@ -259,7 +259,10 @@ fn gradients<T: Real>(
     let (channels, shape) = (input.dim(3)?, input.dims());
     let gradient = gradient.contiguous()?;
     let result = result.map(numbers);
-    let result = result.as_ref().map(|result| result.slice::<T>()).transpose()?;
+    let result = result
+        .as_ref()
+        .map(|result| result.slice::<T>())
+        .transpose()?;
     let (input, gain, gradient) = (numbers(input), numbers(gain), numbers(&gradient));
     let (input, gain) = (input.slice::<T>()?, gain.slice::<T>()?);
     let gradient = gradient.slice::<T>()?;
@@ -398,7 +401,11 @@ mod tests {
         for c in 0..6 {
             // Rounding of 60 numbers near 1; ε is 1e-5 beside a variance of about 16.
             assert!(found.mean[c].abs() < 1e-14, "{:?}", found.mean);
-            assert!((found.variance[c] - 1.0).abs() < 2e-6, "{:?}", found.variance);
+            assert!(
+                (found.variance[c] - 1.0).abs() < 2e-6,
+                "{:?}",
+                found.variance
+            );
         }
     }
 

@@ -264,9 +264,16 @@ mod tests {
             step_factor: 0.5,
             ..TrainingSettings::default()
         };
-        let rates: Vec<f64> = (0..50).map(|step| learning_rate(&settings, step, 10)).collect();
+        let rates: Vec<f64> = (0..50)
+            .map(|step| learning_rate(&settings, step, 10))
+            .collect();
         let expected = |step: usize| 0.5_f64.powi(step as i32 / 20);
-        assert!(rates.iter().enumerate().all(|(step, &rate)| rate == expected(step)));
+        assert!(
+            rates
+                .iter()
+                .enumerate()
+                .all(|(step, &rate)| rate == expected(step))
+        );
     }
 
     #[test]
@@ -278,7 +285,12 @@ mod tests {
         };
         let mut with = Optimizer::new(vec![vec![0.5, -2.0]], false);
         let mut by_hand = with.clone();
-        with.step(&kernel(), &vec![vec![0.1, 0.2]], 0.01, &settings(Method::Adam, 0.1));
+        with.step(
+            &kernel(),
+            &vec![vec![0.1, 0.2]],
+            0.01,
+            &settings(Method::Adam, 0.1),
+        );
         // The norm is below clip_norm, so nothing is shortened.
         let gradient = vec![vec![0.1 + 0.1 * 0.5, 0.2 - 0.1 * 2.0]];
         by_hand.step(&kernel(), &gradient, 0.01, &settings(Method::AdamW, 0.0));

@@ -163,7 +163,8 @@ impl<T: Real> Kernel<T> for Backward<'_, T> {
             let length = range.len();
             let gradient = &self.gradient[range];
             // The two pixels above lie side by side, and so do the two below.
-            let (above, below) = out[starts[0]..starts[3] + length].split_at_mut(starts[2] - starts[0]);
+            let (above, below) =
+                out[starts[0]..starts[3] + length].split_at_mut(starts[2] - starts[0]);
             let (above_left, above_right) = above[..2 * length].split_at_mut(length);
             let (below_left, below_right) = below[..2 * length].split_at_mut(length);
             if self.pooling == Pooling::Average {

@@ -195,10 +195,7 @@ impl Regressor {
 }
 
 /// Outputs `(n, outputs)` of one network, in units of the scales.
-pub(super) fn patches(
-    network: &Network,
-    subimages: ArrayView4<f32>,
-) -> Result<Array2<f32>> {
+pub(super) fn patches(network: &Network, subimages: ArrayView4<f32>) -> Result<Array2<f32>> {
     let (count, _, height, width) = subimages.dim();
     let chunks: Vec<Vec<f32>> = subimages
         .axis_chunks_iter(Axis(0), CHUNK)

@@ -80,10 +80,7 @@ pub(super) struct Network {
 
 impl Network {
     /// The trained network of these weights.
-    pub(super) fn new(
-        architecture: &Architecture,
-        weights: &Weights,
-    ) -> candle_core::Result<Self> {
+    pub(super) fn new(architecture: &Architecture, weights: &Weights) -> candle_core::Result<Self> {
         let (architecture, weights) = architecture.folded(weights);
         let tensors = architecture.tensors(&weights)?;
         Ok(Self {
@@ -99,7 +96,9 @@ impl Regressor {
         architecture: Architecture,
         networks: Vec<Weights>,
     ) -> Result<Self> {
-        let ready = networks.iter().map(|weights| Network::new(&architecture, weights));
+        let ready = networks
+            .iter()
+            .map(|weights| Network::new(&architecture, weights));
         let ready = ready
             .collect::<candle_core::Result<_>>()
             .map_err(Error::compute("making tensors of the weights"))?;

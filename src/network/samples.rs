@@ -32,14 +32,16 @@ impl Samples {
         if count == 0 {
             return Err(Error::unmeasurable(what, "none", "at least one"));
         }
-        if self.subimages.dim() != (count, 1, window, window) || self.targets.dim() != (count, components)
+        if self.subimages.dim() != (count, 1, window, window)
+            || self.targets.dim() != (count, components)
         {
             let got = format!(
                 "{:?} with labels {:?}",
                 self.subimages.dim(),
                 self.targets.dim()
             );
-            let needed = format!("({count}, 1, {window}, {window}) with labels ({count}, {components})");
+            let needed =
+                format!("({count}, 1, {window}, {window}) with labels ({count}, {components})");
             return Err(Error::unmeasurable(what, got, needed));
         }
         if !self

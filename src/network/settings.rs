@@ -454,10 +454,17 @@ mod tests {
             residual: true,
             ..ModelSettings::default()
         };
-        assert!(model(vec![vec![8, 8, 8], vec![16]]).validate(&source, 16).is_ok());
+        assert!(
+            model(vec![vec![8, 8, 8], vec![16]])
+                .validate(&source, 16)
+                .is_ok()
+        );
         for blocks in [vec![vec![8, 8]], vec![vec![8, 8, 4]]] {
             let error = model(blocks).validate(&source, 16).unwrap_err().to_string();
-            assert!(error.starts_with("train.toml:2: model.blocks: got [[8, 8"), "{error}");
+            assert!(
+                error.starts_with("train.toml:2: model.blocks: got [[8, 8"),
+                "{error}"
+            );
         }
     }
 

@@ -3,9 +3,11 @@
 //! Convolutions are not padded, so what went around them (He et al., CVPR 2016, eq. 1) is larger by what they took off: it is
 //! cropped by the same number of pixels on each side. Cropping commutes with shifting the image, so dense maps stay exact.
 
-use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, WithDType, bail};
+use candle_core::{
+    CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, WithDType, bail,
+};
 
-use super::kernel::{numbers, for_real, slice};
+use super::kernel::{for_real, numbers, slice};
 use super::registers::Real;
 
 /// `max(0, input + kept)` of `(n, y, x, channel)`, `kept` being larger by the same number of pixels on each side.
@@ -101,7 +103,13 @@ fn passed<T: Real>(result: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     let gradient = gradient.contiguous()?;
     let (result_numbers, of) = (numbers(result), numbers(&gradient));
     let pairs = result_numbers.slice::<T>()?.iter().zip(of.slice::<T>()?);
-    let pass = |(&result, &gradient)| if result > T::zero() { gradient } else { T::zero() };
+    let pass = |(&result, &gradient)| {
+        if result > T::zero() {
+            gradient
+        } else {
+            T::zero()
+        }
+    };
     Tensor::from_vec(pairs.map(pass).collect(), result.dims(), &Device::Cpu)
 }
 

@@ -377,8 +377,9 @@ fn vectors(model: &ModelSettings) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::check::gaussian_samples;
-    use super::super::settings::Mode;
+    use super::super::settings::{Mode, Normalization, Schedule};
     use super::*;
+    use crate::provenance::Provenance;
 
     const SUBIMAGES: SubimageSettings = SubimageSettings {
         mode: Mode::CentredB,
@@ -543,5 +544,116 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("not finite"), "{error}");
+    }
+
+    /// All that has a state: running statistics, an average of the weights, a variance, early stopping.
+    fn everything() -> (ModelSettings, TrainingSettings) {
+        let (model, training) = settings();
+        let model = ModelSettings {
+            blocks: vec![vec![4, 4, 4], vec![6]],
+            residual: true,
+            normalization: Normalization::Batch,
+            variance: true,
+            auxiliary: vec![Auxiliary::Tilt],
+            ..model
+        };
+        let training = TrainingSettings {
+            averaging: 0.9,
+            schedule: Schedule::Step,
+            ..training
+        };
+        (model, training)
+    }
+
+    /// Samples whose tilt is as the displacement.
+    fn tilted(count: usize, seed: u64) -> Samples {
+        let subimages = SubimageSettings {
+            window_angstrom: 7.0,
+            ..SUBIMAGES
+        };
+        let plain = gaussian_samples(count, &subimages, seed);
+        let targets = ndarray::concatenate![ndarray::Axis(1), plain.targets, plain.targets];
+        Samples { targets, ..plain }
+    }
+
+    #[test]
+    fn a_stopped_training_of_everything_goes_on_bit_by_bit_and_predicts_with_its_statistics() {
+        let (model, training) = everything();
+        let subimages = SubimageSettings {
+            window_angstrom: 7.0,
+            ..SUBIMAGES
+        };
+        let recipe = Recipe {
+            seed: 3,
+            model: &model,
+            training: &training,
+            subimages: &subimages,
+            start: None,
+        };
+        let (samples, validation) = (tilted(70, 1), tilted(30, 2));
+        let quiet = Reporter::quiet();
+        let straight = train(&recipe, &samples, &validation, None, &quiet).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let run = Run::new(&recipe, &samples, &validation).unwrap();
+        let checkpoint = Checkpoint::new(folder.path(), run.fingerprint());
+        run.network(0, 2, Some(&checkpoint), &ProgressBar::hidden())
+            .unwrap();
+        let resumed = train(&recipe, &samples, &validation, Some(folder.path()), &quiet).unwrap();
+        assert_eq!(straight.regressor.networks, resumed.regressor.networks);
+        assert_eq!(straight.history_csv(), resumed.history_csv());
+        let found = straight
+            .regressor
+            .predict_patches(validation.subimages.view())
+            .unwrap();
+        assert!(
+            found
+                .noise
+                .iter()
+                .all(|&noise| noise > 0.0 && noise.is_finite())
+        );
+        let provenance = Provenance::start("train", "seed = 3".to_owned(), Some(3));
+        straight.regressor.save(folder.path(), &provenance).unwrap();
+        let loaded = Regressor::load(folder.path()).unwrap();
+        let again = loaded.predict_patches(validation.subimages.view()).unwrap();
+        assert_eq!(found, again);
+        let error = train(
+            &recipe,
+            &gaussian_samples(9, &subimages, 1),
+            &validation,
+            None,
+            &quiet,
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("with labels (9, 4)"), "{error}");
+    }
+
+    #[test]
+    fn a_training_ends_when_patience_does() {
+        let (model, training) = settings();
+        let training = TrainingSettings {
+            epochs: 30,
+            ensemble: 1,
+            patience: 2,
+            // Nothing is learnt at this rate, or it goes up and down.
+            learning_rate: 1.0,
+            ..training
+        };
+        let recipe = Recipe {
+            seed: 3,
+            model: &model,
+            training: &training,
+            subimages: &SUBIMAGES,
+            start: None,
+        };
+        let samples = gaussian_samples(40, &SUBIMAGES, 1);
+        let trained = train(&recipe, &samples, &samples, None, &Reporter::quiet()).unwrap();
+        let history = &trained.histories[0];
+        let errors = history.iter().map(|record| record.validation_rms_pm);
+        let best = errors.clone().fold(f64::INFINITY, f64::min);
+        assert!(history.len() < 30);
+        assert_eq!(
+            errors.clone().position(|e| e == best),
+            Some(history.len() - 3)
+        );
     }
 }
