@@ -8,6 +8,7 @@
 
 use candle_core::{Device, Result, Tensor};
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 
 use super::convolution::{Turned, convolution_gradient, convolve};
 use super::normalization::{EPSILON, Statistics, normalization_gradient, normalize};
@@ -280,7 +281,7 @@ impl Architecture {
     }
 
     fn prepare(&self, weights: Vec<Tensor>) -> Result<Prepared> {
-        let arrays = weights.iter().zip(&self.arrays).enumerate();
+        let arrays = weights.par_iter().zip(&self.arrays).enumerate();
         let turned = arrays.map(|(index, (tensor, array))| {
             // Nobody asks for the gradient of the images.
             let Role::Kernel { whole, .. } = array.role else {

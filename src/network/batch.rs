@@ -14,8 +14,8 @@ use super::symmetry::Symmetry;
 use crate::error::{Error, Result};
 use crate::rng::{Rng, stream};
 
-/// Weights whose gradients one thread adds up at a time.
-const CHUNK: usize = 8192;
+/// Weights whose gradients one thread adds up at a time; fewer are not worth waking another one.
+const CHUNK: usize = 32_768;
 
 /// What batches are made of.
 #[derive(Debug)]
@@ -141,15 +141,19 @@ fn added(shards: Vec<(f64, Weights)>) -> Weights {
     let mut total = shards.next().unwrap_or_default();
     let rest: Vec<Weights> = shards.collect();
     for (index, total) in total.iter_mut().enumerate() {
-        let chunks = total.par_chunks_mut(CHUNK).enumerate();
-        chunks.for_each(|(chunk, total)| {
+        let add = |(chunk, total): (usize, &mut [f32])| {
             for gradient in &rest {
                 let gradient = &gradient[index][chunk * CHUNK..];
                 for (total, gradient) in total.iter_mut().zip(gradient) {
                     *total += gradient;
                 }
             }
-        });
+        };
+        if total.len() <= CHUNK {
+            add((0, total));
+        } else {
+            total.par_chunks_mut(CHUNK).enumerate().for_each(add);
+        }
     }
     total
 }

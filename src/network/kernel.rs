@@ -6,6 +6,12 @@
 //! on at once, and every sum runs over its terms in one fixed order: results depend neither on how the work is cut nor on the
 //! number of threads.
 
+#![expect(
+    clippy::needless_range_loop,
+    clippy::manual_memcpy,
+    reason = "tiles are reached by constant indices alone, which keeps them in registers"
+)]
+
 use std::borrow::Cow;
 use std::ops::Deref;
 
@@ -394,11 +400,11 @@ impl<T: Real> Kernel<T> for Frame<'_, T> {
                     }
                 }
                 for (sum, &value) in of_line.iter_mut().zip(&*out) {
-                    *sum = *sum + value;
+                    *sum += value;
                 }
             }
             for (sum, &value) in self.framed.sums.iter_mut().zip(&of_line) {
-                *sum = *sum + value;
+                *sum += value;
             }
         }
     }

@@ -97,11 +97,11 @@ impl<T: Real> Kernel<T> for Moment<'_, T> {
             for pixel in block.chunks_exact(channels) {
                 if let Some(centre) = self.centre {
                     for ((sum, &value), &centre) in block_sums.iter_mut().zip(pixel).zip(centre) {
-                        *sum = *sum + (value - centre) * (value - centre);
+                        *sum += (value - centre) * (value - centre);
                     }
                 } else {
                     for (sum, &value) in block_sums.iter_mut().zip(pixel) {
-                        *sum = *sum + value;
+                        *sum += value;
                     }
                 }
             }
@@ -340,8 +340,8 @@ impl<T: Real> Kernel<T> for Sums<'_, T> {
                 for c in 0..channels {
                     let kept = result.is_none_or(|result| result[c] > T::zero());
                     let gradient = if kept { gradient[c] } else { T::zero() };
-                    sums[c] = sums[c] + gradient;
-                    products[c] = products[c] + gradient * (input[c] - mean[c]);
+                    sums[c] += gradient;
+                    products[c] += gradient * (input[c] - mean[c]);
                 }
             }
             for c in 0..channels {

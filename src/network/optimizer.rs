@@ -15,8 +15,8 @@ const MEAN_DECAY: f64 = 0.9;
 const SQUARE_DECAY: f64 = 0.999;
 /// Added to the root mean square (ε), the usual value.
 const EPSILON: f64 = 1e-8;
-/// Weights that one thread goes through at a time.
-const CHUNK: usize = 8192;
+/// Weights that one thread goes through at a time; fewer are not worth waking another one.
+const CHUNK: usize = 32_768;
 
 /// Weights on their way, with the running means of their gradients.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +100,11 @@ impl Optimizer {
                 decay: if beside { decay } else { 0.0 },
                 decay_in_gradient: if beside { 0.0 } else { decay },
             };
+            if gradient.len() <= CHUNK {
+                let (mean, square) = (&mut self.mean[index], &mut self.square[index]);
+                rates.step(&mut self.weights[index], mean, square, gradient);
+                continue;
+            }
             let weights = self.weights[index].par_chunks_mut(CHUNK);
             let moments = self.mean[index]
                 .par_chunks_mut(CHUNK)

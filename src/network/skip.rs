@@ -134,7 +134,7 @@ fn summed<T: Real>(outer: &Tensor, inner: &Tensor) -> Result<Tensor> {
     let inner = inner.slice::<T>()?;
     for (from, at) in rows(small, large, margin) {
         for (out, &value) in out[at..at + line].iter_mut().zip(&inner[from..from + line]) {
-            *out = *out + value;
+            *out += value;
         }
     }
     Tensor::from_vec(out, large, &Device::Cpu)

@@ -15,7 +15,7 @@ use super::checkpoint::Checkpoint;
 use super::loss::Loss;
 use super::optimizer::{Optimizer, learning_rate};
 use super::prediction;
-use super::regressor::{Description, Network, Normalisation, Regressor};
+use super::regressor::{Description, Network, Normalisation, Regressor, keep_memory};
 use super::samples::Samples;
 use super::settings::{Auxiliary, ModelSettings, SubimageSettings, TrainingSettings};
 use crate::error::{Error, Result};
@@ -91,6 +91,7 @@ pub fn train(
     checkpoint: Option<&Path>,
     reporter: &Reporter,
 ) -> Result<Trained> {
+    keep_memory();
     let run = Run::new(recipe, train, validation)?;
     let checkpoint = checkpoint.map(|folder| Checkpoint::new(folder, run.fingerprint()));
     let steps = recipe.training.ensemble * recipe.training.epochs * run.steps_per_epoch();
@@ -98,7 +99,9 @@ pub fn train(
     let mut states = Vec::new();
     for network in 0..recipe.training.ensemble {
         let epochs = recipe.training.epochs;
-        states.push(run.network(network, epochs, checkpoint.as_ref(), &bar)?);
+        let work = || run.network(network, epochs, checkpoint.as_ref(), &bar);
+        // From among the workers: from outside, each short piece of parallel work would wait for one of them to wake.
+        states.push(rayon::join(work, || ()).0?);
     }
     bar.finish();
     run.finish(states)
