@@ -4,13 +4,13 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use ferrostem::experiment::{self, Reading};
+use ferrostem::experiment::{self, MapSettings, Reading};
 use ferrostem::settings::Source;
 use ferrostem::simulation::{self, Outcome, SimulationSettings};
 use ferrostem::storage;
 use ferrostem::storage::frames::Frames;
 
-use super::{Command, Shared, Variation};
+use super::{Command, Mapping, Shared, Variation};
 
 /// Runs a command.
 pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
@@ -45,8 +45,21 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
             image,
             output,
             reading,
+            mapping,
         } => {
-            experiment::map_columns(&image, &reading.into(), &output, force, reporter)?;
+            let settings = mapping.read()?;
+            let reading = reading.into();
+            experiment::map_columns(&image, &reading, &settings, &output, force, reporter)?;
+        }
+        Command::Positions {
+            a,
+            b,
+            output,
+            sampling,
+            mapping,
+        } => {
+            let settings = mapping.read()?;
+            experiment::map_positions([&a, &b], sampling, &settings, &output, force, reporter)?;
         }
         Command::Dataset {
             file,
@@ -133,6 +146,16 @@ impl Variation {
         Ok(Source::read(file)?
             .with_variant(variant)?
             .with_overrides(&self.overrides)?)
+    }
+}
+
+impl Mapping {
+    fn read(&self) -> Result<MapSettings> {
+        let source = match &self.settings {
+            Some(file) => Source::read(file)?,
+            None => Source::from_text("--set", ""),
+        };
+        Ok(source.with_overrides(&self.overrides)?.parse()?)
     }
 }
 

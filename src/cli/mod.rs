@@ -77,6 +77,17 @@ struct Reading {
     align: bool,
 }
 
+/// What is made of columns.
+#[derive(Debug, Args)]
+struct Mapping {
+    /// Settings of the map (TOML): convention, significance, polarization, reference, domains, walls, figures
+    #[arg(long, value_name = "MAP.toml")]
+    settings: Option<PathBuf>,
+    /// Change a setting: dotted key and TOML value; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// The whole chain, small: tilted BiFeO3 images, column map, trained network, report.html (at most 3 minutes on 4 cores)
@@ -107,7 +118,7 @@ enum Command {
     },
     /// Classical map of any image: find columns, fit them, polar displacement per cell
     #[command(
-        after_help = "Example:\n  ferrostem columns micrograph.dm4 -o map\n  ferrostem columns scan.tif --sampling 0.2 -o map"
+        after_help = "Example:\n  ferrostem columns micrograph.dm4 -o map\n  ferrostem columns scan.tif --sampling 0.2 -o map\n  ferrostem columns film.hspy -o map --set map.polarization={} --set map.reference.rectangle_fraction=[0,0.8,1,1]"
     )]
     Columns {
         /// Image: hspy, dm3, dm4, emd, ser, mrc, tif, npy, png, or HDF5 with --signal
@@ -117,6 +128,26 @@ enum Command {
         output: PathBuf,
         #[command(flatten)]
         reading: Reading,
+        #[command(flatten)]
+        mapping: Mapping,
+    },
+    /// The same map from positions that another program has fitted
+    #[command(
+        after_help = "Example:\n  ferrostem positions Bi.txt Fe.txt --sampling 0.0702 -o map\n\nTables of x and y, one column a line; the first two numbers, or those named x… and y… in a first line of names (x_angstrom: in Å)."
+    )]
+    Positions {
+        /// Table of the A columns
+        a: PathBuf,
+        /// Table of the B columns
+        b: PathBuf,
+        /// Folder of the results
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+        /// Pixel size; left out, the one that makes the lattice a perovskite's
+        #[arg(long, value_name = "Å/PX", allow_negative_numbers = true)]
+        sampling: Option<f64>,
+        #[command(flatten)]
+        mapping: Mapping,
     },
     /// Sub-images and labels for training
     #[command(

@@ -1,11 +1,16 @@
-//! The image and its model: columns as Gaussians, drawn on the image's pixels.
+//! The image and its model: columns as Gaussians on a smooth background, drawn on the image's pixels.
+
+use std::ops::Range;
 
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, Axis, Zip};
+use pulp::Arch;
 
+use super::background::Background;
 use super::find::Ghost;
 use super::gaussian::Gaussian;
-use super::lattice::length;
+use super::noise::Noise;
+use super::rows::{Row, draw};
 use crate::crystal::polarization::Point;
 use crate::image::Image;
 
@@ -18,8 +23,6 @@ pub(super) struct Column {
     pub(super) sigma: [f64; 3],
     /// Whether the last fit ended within its bounds.
     pub(super) fitted: bool,
-    /// Whether its shape was free in that fit.
-    pub(super) free: bool,
     /// Where the search put it [Å].
     pub(super) start: Point,
     /// Which of the two sublattices, before they are told apart.
@@ -28,28 +31,62 @@ pub(super) struct Column {
 
 /// An image, and what is needed to place columns on it.
 pub(super) struct Field<'a> {
+    /// Finite everywhere.
     pub(super) image: &'a Image,
+    /// 1 where a pixel counts, 0 where it is masked.
+    pub(super) usable: &'a Array2<f32>,
     pub(super) ghosts: &'a [Ghost],
     /// Pitch of the A lattice [Å].
     pub(super) pitch: f64,
-    /// Radius of the fit window [Å].
-    pub(super) radius: f64,
+}
+
+/// What the model leaves of the image.
+pub(super) struct Residual {
+    /// 1/variance of the pixels; 0 for those that are masked.
+    weights: Array2<f32>,
+    /// Image minus model.
+    rests: Array2<f32>,
+}
+
+impl Residual {
+    pub(super) fn weights_of(&self, row: usize, across: Range<usize>) -> &[f32] {
+        part(&self.weights, row, across)
+    }
+
+    pub(super) fn rests_of(&self, row: usize, across: Range<usize>) -> &[f32] {
+        part(&self.rests, row, across)
+    }
+
+    /// Weight and rest of one pixel.
+    pub(super) fn at(&self, pixel: (usize, usize)) -> [f64; 2] {
+        [&self.weights, &self.rests].map(|image| f64::from(image[pixel]))
+    }
+
+    /// Weights for the covariance of a fit with weights that are not 1/variance: w² V, where V is the true variance.
+    pub(super) fn spread(&self, image: &Array2<f32>, noise: Noise) -> Self {
+        let mut weights = self.weights.clone();
+        Zip::from(&mut weights)
+            .and(&self.rests)
+            .and(image)
+            .for_each(|w, r, v| *w = w.powi(2) * noise.variance(f64::from(*v - *r)) as f32);
+        Self {
+            weights,
+            rests: self.rests.clone(),
+        }
+    }
+}
+
+fn part(image: &Array2<f32>, row: usize, across: Range<usize>) -> &[f32] {
+    let cols = image.ncols();
+    image.as_slice().map_or(&[], |all| {
+        &all[row * cols + across.start..row * cols + across.end]
+    })
 }
 
 impl Field<'_> {
     /// A length in pitches as pixels along `[y, x]`.
     pub(super) fn pixels_per(&self, pitches: f64) -> [f64; 2] {
         self.image.sampling.map(|s| pitches * self.pitch / s)
-    }
-
-    /// Whether a pixel is half a pitch or more from the border: farther out, tails of columns beyond it are not all known.
-    pub(super) fn is_inner(&self, pixel: (usize, usize)) -> bool {
-        let inner = |at: usize, count: usize, step: f64| {
-            at.min(count - 1 - at) as f64 * step >= 0.5 * self.pitch
-        };
-        let (rows, cols) = self.image.data.dim();
-        let [sy, sx] = self.image.sampling;
-        inner(pixel.0, rows, sy) && inner(pixel.1, cols, sx)
     }
 
     /// The pixel nearest to a point of the image.
@@ -60,74 +97,87 @@ impl Field<'_> {
         (index(at[1] / sy, rows - 1), index(at[0] / sx, cols - 1))
     }
 
-    /// Pixels `(row, col)` within the window around a point, with their positions [Å].
-    pub(super) fn window(
-        &self,
-        centre: Point,
-        radius: f64,
-    ) -> impl Iterator<Item = ((usize, usize), Point)> + use<> {
-        let (rows, cols) = self.image.data.dim();
-        let [sy, sx] = self.image.sampling;
-        let range = |at: f64, step: f64, count: usize| {
-            let low = ((at - radius) / step).ceil().max(0.0) as usize;
-            let high = ((at + radius) / step).floor().max(-1.0) + 1.0;
-            low..(high as usize).min(count)
-        };
-        let across = range(centre[0], sx, cols);
-        range(centre[1], sy, rows).flat_map(move |row| {
-            across.clone().filter_map(move |col| {
-                let at = [col as f64 * sx, row as f64 * sy];
-                let near = length([at[0] - centre[0], at[1] - centre[1]]) <= radius;
-                near.then_some(((row, col), at))
-            })
-        })
-    }
-
-    /// All columns, and those just outside the image, with their class.
-    pub(super) fn gaussians(&self, columns: &[Column]) -> Vec<(Gaussian, usize)> {
-        let ghosts = self.ghosts.iter().map(|ghost| {
-            let twin = &columns[ghost.twin];
-            let gaussian = Gaussian {
-                position: ghost.position,
-                ..twin.gaussian
-            };
-            (gaussian, twin.class)
+    /// All columns, and those just outside the image.
+    fn gaussians(&self, columns: &[Column]) -> Vec<Gaussian> {
+        let ghosts = self.ghosts.iter().map(|ghost| Gaussian {
+            position: ghost.position,
+            ..columns[ghost.twin].gaussian
         });
-        let inside = columns.iter().map(|c| (c.gaussian, c.class));
-        inside.chain(ghosts).collect()
+        columns.iter().map(|c| c.gaussian).chain(ghosts).collect()
     }
 
-    /// The sum of all peaks on the image's pixels.
-    pub(super) fn model(&self, columns: &[Column]) -> Array2<f64> {
-        let [sy, sx] = self.image.sampling;
-        let (rows, cols) = self.image.data.dim();
-        let mut touching: Vec<Vec<(usize, f64)>> = vec![Vec::new(); rows];
+    /// What is left of the image without background and columns, weighted by 1/variance.
+    pub(super) fn residual(
+        &self,
+        columns: &[Column],
+        background: &Background,
+        variance: impl Fn(f64) -> f64 + Sync,
+    ) -> Residual {
         let gaussians = self.gaussians(columns);
-        for (index, (gaussian, _)) in gaussians.iter().enumerate() {
-            let reach = gaussian.reach();
-            let y = gaussian.position[1];
-            let low = ((y - reach) / sy).ceil().max(0.0) as usize;
-            let high = ((y + reach) / sy).floor().max(-1.0) + 1.0;
-            for list in touching.iter_mut().take(high as usize).skip(low) {
-                list.push((index, reach));
-            }
-        }
-        let mut model = Array2::zeros((rows, cols));
-        model
+        let touching = self.touching(&gaussians);
+        let shape = self.image.data.raw_dim();
+        let (mut weights, mut rests) = (Array2::zeros(shape), Array2::zeros(shape));
+        weights
             .axis_iter_mut(Axis(0))
             .into_par_iter()
+            .zip(rests.axis_iter_mut(Axis(0)))
             .enumerate()
-            .for_each(|(row, mut line)| {
-                for &(index, reach) in &touching[row] {
-                    let gaussian = &gaussians[index].0;
-                    let x = gaussian.position[0];
-                    let low = ((x - reach) / sx).ceil().max(0.0) as usize;
-                    let high = (((x + reach) / sx).floor().max(-1.0) + 1.0) as usize;
-                    for col in low..high.min(cols) {
-                        line[col] += gaussian.peak([col as f64 * sx, row as f64 * sy]);
-                    }
+            .for_each_init(
+                || vec![0.0; self.image.data.ncols()],
+                |line, (row, (mut weights, mut rests))| {
+                    background.draw(row, line);
+                    let near = touching[row]
+                        .iter()
+                        .map(|&index| &gaussians[index as usize]);
+                    self.draw(row, near, line);
+                    Zip::from(&mut weights)
+                        .and(&mut rests)
+                        .and(self.image.data.row(row))
+                        .and(self.usable.row(row))
+                        .and(&*line)
+                        .for_each(|weight, rest, value, usable, model| {
+                            *weight = usable / variance(*model) as f32;
+                            *rest = (f64::from(*value) - model) as f32;
+                        });
+                },
+            );
+        Residual { weights, rests }
+    }
+
+    /// Which Gaussians reach each row.
+    fn touching(&self, gaussians: &[Gaussian]) -> Vec<Vec<u32>> {
+        let step = self.image.sampling[0];
+        let mut touching = vec![Vec::new(); self.image.data.nrows()];
+        for (index, gaussian) in gaussians.iter().enumerate() {
+            let (reach, y) = (gaussian.reach(), gaussian.position[1]);
+            let low = ((y - reach) / step).ceil().max(0.0) as usize;
+            let high = ((y + reach) / step).floor().max(-1.0) + 1.0;
+            for list in touching.iter_mut().take(high as usize).skip(low) {
+                list.push(index as u32);
+            }
+        }
+        touching
+    }
+
+    /// Adds Gaussians to a row of the model.
+    fn draw<'g>(&self, row: usize, near: impl Iterator<Item = &'g Gaussian>, line: &mut [f64]) {
+        let [sy, sx] = self.image.sampling;
+        Arch::new().dispatch(|| {
+            for gaussian in near {
+                let [x, y] = gaussian.position;
+                let dy = row as f64 * sy - y;
+                let half = (gaussian.reach().powi(2) - dy * dy).max(0.0).sqrt();
+                let low = ((x - half) / sx).ceil().max(0.0) as usize;
+                let high = ((((x + half) / sx).floor().max(-1.0) + 1.0) as usize).min(line.len());
+                if low < high {
+                    let place = Row {
+                        first: low as f64 * sx - x,
+                        step: sx,
+                        dy,
+                    };
+                    draw(&mut line[low..high], gaussian, place);
                 }
-            });
-        model
+            }
+        });
     }
 }

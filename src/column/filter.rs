@@ -1,7 +1,8 @@
 //! Small image filters: averaging of pixels, Gaussian smoothing, local maxima.
 
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView1, Axis, s};
+use ndarray::{Array2, Axis, s};
+use pulp::Arch;
 
 /// Half width of the Gaussian kernel in standard deviations; beyond it lies 6e-5 of the weight.
 const KERNEL_REACH: f64 = 4.0;
@@ -46,10 +47,18 @@ fn smooth_rows(data: &Array2<f32>, sigma: f64) -> Array2<f32> {
         .for_each(|(row, mut target)| {
             let sources = row.saturating_sub(reach)..(row + reach + 1).min(rows);
             let total: f32 = sources.clone().map(|r| kernel[r.abs_diff(row)]).sum();
-            for source in sources {
-                let row_of: ArrayView1<'_, f32> = data.row(source);
-                target.scaled_add(kernel[source.abs_diff(row)] / total, &row_of);
-            }
+            let Some(target) = target.as_slice_mut() else {
+                return;
+            };
+            Arch::new().dispatch(|| {
+                for source in sources {
+                    let weight = kernel[source.abs_diff(row)] / total;
+                    let values = data.row(source).to_slice().unwrap_or_default();
+                    for (sum, value) in target.iter_mut().zip(values) {
+                        *sum += weight * value;
+                    }
+                }
+            });
         });
     out
 }

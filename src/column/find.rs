@@ -10,6 +10,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 
+use ndarray::Array2;
+
 use super::filter::{maxima, smooth};
 use super::lattice::{Lattice, length};
 use crate::crystal::polarization::Point;
@@ -24,6 +26,8 @@ const CATCH: f64 = 0.22;
 const WEAKEST: f64 = 0.03;
 /// Distance from the border at which a column is sure to be seen [pitch].
 pub(super) const VISIBLE: f64 = 0.1;
+/// Distance from the border at which all of a column's shape is seen [pitch].
+const WELL_INSIDE: f64 = 0.5;
 /// How much of the observed step enters the local basis; the rest comes from the neighbours.
 const LEARNING: f64 = 0.3;
 /// Steps to sites of the same sublattice, in half cells.
@@ -58,6 +62,8 @@ impl Site {
 
 /// The peaks of the smoothed image.
 struct Peaks {
+    /// The image smoothed over a part of a column.
+    seen: Array2<f32>,
     positions: Vec<Point>,
     /// Rise over the surroundings.
     rises: Vec<f64>,
@@ -68,7 +74,8 @@ impl Peaks {
     fn of(image: &Image, pitch: f64, smoothing: f64) -> Self {
         let fine = image.sampling.map(|s| smoothing * pitch / s);
         let coarse = fine.map(|s| s * BACKGROUND_OVER_SMOOTHING);
-        let rise = smooth(&image.data, fine) - smooth(&image.data, coarse);
+        let seen = smooth(&image.data, fine);
+        let rise = &seen - &smooth(&image.data, coarse);
         let mut found = maxima(&rise);
         let mut values: Vec<f64> = found.iter().map(|m| m.value).collect();
         values.sort_by(f64::total_cmp);
@@ -84,6 +91,7 @@ impl Peaks {
             })
             .collect();
         Self {
+            seen,
             tree: Neighbours::new(&positions),
             rises: found.iter().map(|m| m.value).collect(),
             positions,
@@ -292,16 +300,33 @@ impl Growth<'_> {
         }
     }
 
-    /// Sites just beyond the border, each with the known site that it is most like.
+    /// The nearest known site of the same sublattice that is well in the image, or the one deepest in it: what a column at
+    /// the very border looks like is known too badly to be passed on.
+    fn twin(&self, half: [i32; 2], extent: Point) -> Option<usize> {
+        let depth = |index: usize| {
+            let at = self.sites[index].position;
+            let depths = (0..2).map(|k| at[k].min(extent[k] - at[k]));
+            depths.fold(WELL_INSIDE * self.pitch, f64::min)
+        };
+        let range = || (-2..=2).map(|n| 2 * n);
+        let near = range().flat_map(|i| range().map(move |j| [i, j]));
+        let mut known: Vec<(usize, i32)> = near
+            .filter_map(|[i, j]| {
+                let index = self.at.get(&[half[0] + i, half[1] + j])?;
+                Some((*index, i * i + j * j))
+            })
+            .collect();
+        known.sort_by(|p, q| depth(q.0).total_cmp(&depth(p.0)).then(p.1.cmp(&q.1)));
+        known.first().map(|known| known.0)
+    }
+
+    /// Sites at the border or just beyond it, each with the known site that it is most like.
     fn ghosts(&self, extent: Point) -> Vec<Ghost> {
         self.holes()
             .into_iter()
-            .filter(|hole| !within(hole.position, extent, 0.0))
+            .filter(|hole| !within(hole.position, extent, VISIBLE * self.pitch))
             .filter_map(|hole| {
-                let twin = SAME.iter().find_map(|step| {
-                    let half = [hole.half[0] + step[0], hole.half[1] + step[1]];
-                    self.at.get(&half).copied()
-                })?;
+                let twin = self.twin(hole.half, extent)?;
                 Some(Ghost {
                     position: hole.position,
                     twin,
@@ -316,21 +341,35 @@ fn within(at: Point, extent: Point, margin: f64) -> bool {
     (0..2).all(|axis| at[axis] >= margin && at[axis] <= extent[axis] - margin)
 }
 
-/// A column beyond the border of the image, whose tail is inside.
+/// A column at the border of the image or beyond it, whose tail is inside.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ghost {
     /// [Å]
     pub(super) position: Point,
-    /// Index of a site of the same sublattice beside it.
+    /// Index of a site of the same sublattice that it is taken to look like.
     pub(super) twin: usize,
 }
 
-/// The sites of the lattice that the image shows, in growth order, and those just outside.
-pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> (Vec<Site>, Vec<Ghost>) {
+/// What the search found.
+pub(super) struct Found {
+    /// The sites of the lattice that the image shows, in growth order.
+    pub(super) sites: Vec<Site>,
+    /// Those at the very border and just outside.
+    pub(super) ghosts: Vec<Ghost>,
+    /// The image smoothed over a part of a column.
+    pub(super) seen: Array2<f32>,
+}
+
+/// The sites of the lattice that the image shows.
+pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> Found {
     let pitch = lattice.pitch();
     let peaks = Peaks::of(image, pitch, smoothing);
     let Some(seed) = peaks.seed(lattice, CATCH * pitch) else {
-        return (Vec::new(), Vec::new());
+        return Found {
+            sites: Vec::new(),
+            ghosts: Vec::new(),
+            seen: peaks.seen,
+        };
     };
     let mut growth = Growth {
         taken: vec![false; peaks.positions.len()],
@@ -350,6 +389,9 @@ pub(super) fn sites(image: &Image, lattice: &Lattice, smoothing: f64) -> (Vec<Si
         (rows - 1) as f64 * image.sampling[0],
     ];
     growth.fill(extent);
-    let ghosts = growth.ghosts(extent);
-    (growth.sites, ghosts)
+    Found {
+        ghosts: growth.ghosts(extent),
+        sites: growth.sites,
+        seen: peaks.seen,
+    }
 }

@@ -1,24 +1,28 @@
-//! All columns at once: every column is fitted with the present model of its neighbours subtracted, the two sublattices in
-//! turn, a few times over.
+//! All columns at once, by maximum likelihood: Gauss–Newton steps for every column, the typical shapes and the background
+//! together, with weights from the model's own noise.
 //!
 //! Neighbouring columns overlap, and a fit that ignores it is drawn towards the tails of its neighbours: measured
-//! displacements shrink. Subtracting the neighbours removes the bias. While one sublattice is fitted the other stands
-//! still, so all columns of a turn are independent and the result does not depend on threads.
+//! displacements shrink. With weights 1/V(m) and a variance proportional to the model, each step is Fisher's scoring of
+//! the Poisson likelihood; with an offset or readout noise it is that of the quasi-likelihood (R. W. M. Wedderburn,
+//! Biometrika 61, 439 (1974)), which needs no more than the measured V(m).
+//!
+//! How much columns of a sublattice differ in shape is measured along the way: the spread is the mean square of the
+//! deviations plus their posterior variance (the EM step of empirical Bayes). Where the dose is too low to tell shapes
+//! apart they are shared, which is what keeps positions at the Cramér–Rao bound there.
 
 use ndarray::Array2;
 use rayon::prelude::*;
 
-use super::field::{Column, Field};
-use super::filter::smooth;
-use super::find::{Ghost, Site};
-use super::gaussian::{Fitted, Gaussian, Pixel, Prior, Shape, fit};
+use super::background::Background;
+use super::field::{Column, Field, Residual};
+use super::find::Found;
+use super::gaussian::{Gaussian, Matrix, PARAMETERS, Vector};
+use super::joint::{System, Typical};
 use super::lattice::length;
 use super::noise::{self, Noise};
+use super::normal::{self, Normal};
 use super::settings::{ColumnSettings, Weighting};
-use super::{background, common};
-use crate::crystal::polarization::Point;
 use crate::image::Image;
-use crate::neighbours::Neighbours;
 use crate::progress::Reporter;
 
 /// Width that the first fits start from [pitch]; 0.5 Å in BiFeO₃.
@@ -27,234 +31,343 @@ const START_WIDTH: f64 = 0.125;
 const MAX_SHIFT: f64 = 0.3;
 /// Widths that a column can have [pitch].
 const WIDTHS: std::ops::RangeInclusive<f64> = 0.03..=0.4;
-/// Widths that a column can have, over the median of its sublattice.
+/// Widths that a column can have, over the typical one of its sublattice.
 const RELATIVE_WIDTHS: std::ops::RangeInclusive<f64> = 0.5..=2.0;
-/// Spread of 1/width² among neighbouring columns of a sublattice, over its median: ±10 % in width. It holds a column only
-/// where the data do not say better: where noise is strong, or columns so broad that each could trade width against its
-/// neighbours'.
-const FORM_SPREAD: f64 = 0.2;
-/// Columns of its sublattice around a column that say what form is typical there.
-const TYPICAL_COLUMNS: usize = 37;
-/// Fraction of the window that must be in the image for the shape to be free.
-const FULL_WINDOW: f64 = 0.75;
+/// Spread of 1/width² among the columns of a sublattice, over its mean: to start with, at least, at most.
+const SPREAD: [f64; 3] = [0.1, 0.01, 0.5];
+/// Steps in which all columns of a sublattice keep one shape: until it is known roughly, where columns overlap one could
+/// swallow its neighbours.
+const ALIKE_STEPS: usize = 3;
+/// Longest step of a position [width], least height after a step [height before], largest step of 1/width² [itself].
+const LONGEST: [f64; 3] = [0.5, 0.2, 0.45];
+/// Steps before the fit may be finished.
+const LEAST_STEPS: usize = 4;
+/// Root mean square step of the positions at which it is finished [standard deviations].
+const STANDSTILL: f64 = 0.02;
+/// Part of a step to which its equations are solved; the next step makes up for the rest.
+const PRECISION: f64 = 0.01;
+/// The same as a length, which is never taken for running away [pitch].
+const STANDSTILL_LENGTH: f64 = 1e-4;
+/// A step so many times longer than the shortest one before leads away: it is taken back, and the fit ends.
+const RUNAWAY: f64 = 4.0;
+/// Standard deviation of a position that no pixels tell of [pitch].
+const LOST: f64 = 10.0;
+
 /// Fits all sites; the result keeps their order.
 pub(super) fn fit_all(
     image: &Image,
-    sites: &[Site],
-    ghosts: &[Ghost],
+    usable: &Array2<f32>,
+    found: &Found,
     pitch: f64,
     settings: &ColumnSettings,
     reporter: &Reporter,
 ) -> Vec<Column> {
     let field = Field {
         image,
-        ghosts,
+        usable,
+        ghosts: &found.ghosts,
         pitch,
-        radius: settings.window * pitch,
     };
-    let fitter = Fitter {
-        weighting: settings.weighting,
-        field,
-    };
-    let field = &fitter.field;
-    let seen = smooth(&image.data, field.pixels_per(settings.smoothing));
-    let mut background = background::dark_places(field, &seen);
-    let mut columns: Vec<Column> = sites
-        .iter()
-        .map(|site| fitter.start(site, &seen, &background))
-        .collect();
-    let mut noise = None;
+    let mut fit = Fit::start(&field, found, settings);
     let bar = reporter.bar("fitting columns", settings.sweeps as u64);
+    let mut least = f64::INFINITY;
     for sweep in 0..settings.sweeps {
-        if sweep > 0 {
-            common::step(field, &mut columns, &mut background, noise);
-            let model = field.model(&columns);
-            background = background::between_windows(field, &columns, &model);
-            noise = noise::measure(field, &columns, &model, &background);
+        let before = fit.state.clone();
+        let moved = fit.sweep(sweep);
+        // In lengths: as the misfit goes, so does the noise measured from it, and standard deviations shrink under a step.
+        let limit = RUNAWAY * least.max(STANDSTILL_LENGTH * pitch);
+        if sweep >= LEAST_STEPS && moved.length > limit {
+            fit.state = before;
+            break;
         }
-        for class in 0..2 {
-            fitter.turn(&mut columns, class, &background, noise);
-        }
+        least = least.min(moved.length);
         bar.inc(1);
+        if sweep + 1 >= LEAST_STEPS && moved.deviations < STANDSTILL {
+            break;
+        }
     }
     bar.finish_and_clear();
-    columns
+    fit.finished()
 }
 
-/// Fits columns on a field.
-struct Fitter<'a> {
-    field: Field<'a>,
-    weighting: Weighting,
+/// The state of the fit.
+struct Fit<'a> {
+    field: &'a Field<'a>,
+    settings: &'a ColumnSettings,
+    noise: Noise,
+    state: State,
 }
 
-impl Fitter<'_> {
-    /// A round column on the background, as high as the smoothed image there.
-    fn start(&self, site: &Site, seen: &Array2<f32>, background: &Array2<f32>) -> Column {
-        let pixel = self.field.nearest(site.position);
-        let background = f64::from(background[pixel]);
-        let height = (f64::from(seen[pixel]) - background).max(0.0);
-        Column {
-            gaussian: Gaussian::round(height, site.position, START_WIDTH * self.field.pitch),
-            background,
-            sigma: [f64::INFINITY; 3],
-            fitted: false,
-            free: false,
-            start: site.position,
-            class: site.class(),
+/// Root mean square step of the positions.
+struct Moved {
+    /// In standard deviations.
+    deviations: f64,
+    /// [Å]
+    length: f64,
+}
+
+/// What a step changes.
+#[derive(Clone)]
+struct State {
+    columns: Vec<Column>,
+    typical: [Typical; 2],
+    background: Background,
+}
+
+impl<'a> Fit<'a> {
+    /// Round columns on the background, as high as the smoothed image there.
+    fn start(field: &'a Field<'a>, found: &Found, settings: &'a ColumnSettings) -> Self {
+        let background = Background::dark_places(field, &found.seen, settings.background_spacing);
+        let columns = found.sites.iter().map(|site| {
+            let pixel = field.nearest(site.position);
+            let under = background.at(pixel);
+            let height = (f64::from(found.seen[pixel]) - under).max(0.0);
+            Column {
+                gaussian: Gaussian::round(height, site.position, START_WIDTH * field.pitch),
+                background: under,
+                sigma: [f64::INFINITY; 3],
+                fitted: true,
+                start: site.position,
+                class: site.class(),
+            }
+        });
+        let round = (START_WIDTH * field.pitch).powi(-2);
+        let typical = Typical {
+            form: [round, 0.0, round],
+            variance: (SPREAD[1] * round).powi(2),
+        };
+        Self {
+            field,
+            settings,
+            noise: Noise::first(field),
+            state: State {
+                columns: columns.collect(),
+                typical: [typical; 2],
+                background,
+            },
         }
     }
 
-    /// Fits one sublattice, the other standing still.
-    fn turn(
-        &self,
-        columns: &mut [Column],
-        class: usize,
-        background: &Array2<f32>,
-        noise: Option<Noise>,
-    ) {
-        let model = self.field.model(columns);
-        let typical = typical_forms(columns, class);
-        columns
-            .par_iter_mut()
-            .zip(typical)
-            .filter(|(column, _)| column.class == class)
-            .for_each(|(column, typical)| {
-                let pixels = self.pixels(column, &model, background, noise);
-                let free = self
-                    .whole(&pixels)
-                    .then(|| {
-                        let prior = typical.map(|t| Prior {
-                            form: t.form,
-                            stiffness: (FORM_SPREAD * 0.5 * (t.form[0] + t.form[2])).powi(-2),
-                        });
-                        self.attempt(
-                            &pixels,
-                            column,
-                            column.gaussian,
-                            Shape::Free(prior),
-                            typical,
-                        )
+    fn residual(&self) -> Residual {
+        let noise = self.noise;
+        match self.settings.weighting {
+            Weighting::Noise => {
+                self.field
+                    .residual(&self.state.columns, &self.state.background, |m| {
+                        noise.variance(m)
                     })
-                    .flatten();
-                column.free = free.is_some();
-                let fitted = free.or_else(|| self.fallback(&pixels, column, typical));
-                column.fitted = fitted.is_some();
-                if let Some(Fitted { gaussian, sigma }) = fitted {
-                    column.gaussian = gaussian;
-                    column.sigma = sigma;
-                } else {
-                    column.gaussian.position = column.start;
-                    column.sigma = [f64::INFINITY; 3];
-                }
-                column.background =
-                    f64::from(background[self.field.nearest(column.gaussian.position)]);
-            });
+            }
+            Weighting::Uniform => {
+                let heights = self
+                    .state
+                    .columns
+                    .iter()
+                    .map(|c| c.gaussian.height)
+                    .sum::<f64>();
+                let half = 0.5 * heights / self.state.columns.len().max(1) as f64;
+                let typical = noise.variance(self.state.background.at((0, 0)) + half);
+                self.field
+                    .residual(&self.state.columns, &self.state.background, |_| typical)
+            }
+        }
     }
 
-    /// Whether enough of the window is in the image to fit a shape.
-    fn whole(&self, pixels: &[Pixel]) -> bool {
-        let area = std::f64::consts::PI * self.field.radius * self.field.radius;
-        let pixel = self.field.image.sampling[0] * self.field.image.sampling[1];
-        pixels.len() as f64 * pixel >= FULL_WINDOW * area
+    /// One step of everything; how far the positions moved. The first residual still
+    /// holds what is wrong with the start, and says nothing of the noise.
+    fn sweep(&mut self, sweep: usize) -> Moved {
+        let residual = self.residual();
+        let normal = Normal::at(self.field, &self.state.columns, &residual);
+        let ground = self.state.background.equations(self.field, &residual);
+        let places = self
+            .state
+            .columns
+            .par_iter()
+            .map(|c| self.state.background.place(self.field, c.gaussian.position));
+        let classes: Vec<usize> = self.state.columns.iter().map(|c| c.class).collect();
+        let least = (LOST * self.field.pitch).powi(-2);
+        let system = System::new(
+            &normal,
+            &ground,
+            places.collect(),
+            &classes,
+            &self.state.typical,
+            least,
+        );
+        let step = system.step(&self.deviations(), PRECISION);
+        let covariances = system.covariances();
+        if sweep > 0 {
+            let radius = self.settings.window * self.field.pitch;
+            let noise = noise::measure(
+                self.field,
+                &self.state.columns,
+                &covariances,
+                &residual,
+                radius,
+            );
+            self.noise = noise.unwrap_or(self.noise);
+        }
+        let part = self.part(step.forms);
+        let step = step.scaled(part);
+        self.state.background.add(&step.background);
+        for (typical, change) in self.state.typical.iter_mut().zip(&step.forms) {
+            typical.form = std::array::from_fn(|k| typical.form[k] + change[k]);
+        }
+        let moved = self.apply(&step.columns, step.forms, &covariances, &residual);
+        self.spread(&covariances, sweep);
+        moved
     }
 
-    /// A fit from the start with the typical shape of the sublattice, or with the shape it has before that is known.
-    fn fallback(
-        &self,
-        pixels: &[Pixel],
-        column: &Column,
-        typical: Option<Gaussian>,
-    ) -> Option<Fitted> {
-        let start = Gaussian {
-            form: typical.map_or(column.gaussian.form, |t| t.form),
-            position: column.start,
-            ..column.gaussian
-        };
-        self.attempt(pixels, column, start, Shape::Kept, None)
-    }
-
-    /// A fit that stays near its start, with a positive height and a possible width.
-    fn attempt(
-        &self,
-        pixels: &[Pixel],
-        column: &Column,
-        start: Gaussian,
-        shape: Shape,
-        typical: Option<Gaussian>,
-    ) -> Option<Fitted> {
-        let found = fit(pixels, start, shape)?;
-        let at = found.gaussian.position;
-        let shift = length([at[0] - column.start[0], at[1] - column.start[1]]);
-        let (widths, _) = found.gaussian.widths()?;
-        let possible = widths
-            .iter()
-            .all(|w| WIDTHS.contains(&(w / self.field.pitch)));
-        let alike = typical.and_then(|t| t.widths()).is_none_or(|(usual, _)| {
-            let mean = (usual[0] * usual[1]).sqrt();
-            widths.iter().all(|w| RELATIVE_WIDTHS.contains(&(w / mean)))
-        });
-        let inside = shift <= MAX_SHIFT * self.field.pitch;
-        (found.gaussian.height > 0.0 && inside && possible && alike).then_some(found)
-    }
-
-    /// The window of a column, with the background and the peaks of its neighbours subtracted.
-    fn pixels(
-        &self,
-        column: &Column,
-        model: &Array2<f64>,
-        background: &Array2<f32>,
-        noise: Option<Noise>,
-    ) -> Vec<Pixel> {
-        let own = &column.gaussian;
-        self.field
-            .window(own.position, self.field.radius)
-            .map(|(index, position)| {
-                let under = f64::from(background[index]);
-                let others = model[index] - own.peak(position);
-                let variance = noise.map_or(1.0, |n| n.variance(model[index] + under));
-                Pixel {
-                    position,
-                    value: f64::from(self.field.image.data[index]) - under - others,
-                    weight: match self.weighting {
-                        Weighting::Uniform => noise.map_or(1.0, |n| 1.0 / n.variance(under)),
-                        Weighting::Noise => 1.0 / variance,
-                    },
-                    variance,
-                }
+    /// Deviations of the columns' forms from the typical ones.
+    fn deviations(&self) -> Vec<[f64; 3]> {
+        let columns = self.state.columns.iter();
+        columns
+            .map(|c| {
+                std::array::from_fn(|k| c.gaussian.form[k] - self.state.typical[c.class].form[k])
             })
             .collect()
     }
+
+    /// How much of the step of everything can be taken: no typical form may change by more than its bound.
+    fn part(&self, changes: [[f64; 3]; 2]) -> f64 {
+        (0..2)
+            .map(|class| allowed(self.state.typical[class].form, changes[class]))
+            .fold(1.0, f64::min)
+    }
+
+    /// Moves the columns and notes their standard deviations.
+    fn apply(
+        &mut self,
+        steps: &[Vector],
+        changes: [[f64; 3]; 2],
+        covariances: &[Matrix],
+        residual: &Residual,
+    ) -> Moved {
+        let spread = match self.settings.weighting {
+            Weighting::Noise => None,
+            Weighting::Uniform => Some(residual.spread(&self.field.image.data, self.noise)),
+        };
+        let (field, typical, background) =
+            (self.field, &self.state.typical, &self.state.background);
+        let squares: Vec<[f64; 2]> = self
+            .state
+            .columns
+            .par_iter_mut()
+            .zip(steps)
+            .zip(covariances)
+            .map(|((column, step), covariance)| {
+                let covariance = match &spread {
+                    None => *covariance,
+                    Some(spread) => {
+                        let middle = normal::block(field, &column.gaussian, spread).hessian;
+                        product(&product(covariance, &middle), covariance)
+                    }
+                };
+                column.sigma = [1, 2, 0].map(|k: usize| covariance[k][k].max(0.0).sqrt());
+                let shared = changes[column.class];
+                let step =
+                    std::array::from_fn(|k| step[k] + if k < 3 { 0.0 } else { shared[k - 3] });
+                let shift = move_column(column, &step, typical[column.class].form, field.pitch);
+                column.background = background.at(field.nearest(column.gaussian.position));
+                let counts = f64::from(u8::from(column.fitted));
+                let deviations = shift / column.sigma[0].max(column.sigma[1]);
+                [deviations, shift].map(|length| counts * length * length)
+            })
+            .collect();
+        let count = squares.len().max(1) as f64;
+        let [deviations, length] =
+            [0, 1].map(|k| (squares.iter().map(|s| s[k]).sum::<f64>() / count).sqrt());
+        Moved { deviations, length }
+    }
+
+    /// The spread of the forms of either sublattice.
+    fn spread(&mut self, covariances: &[Matrix], sweep: usize) {
+        for class in 0..2 {
+            let typical = &mut self.state.typical[class];
+            let (mut sum, mut count) = (0.0, 0.0);
+            let members = self.state.columns.iter().zip(covariances);
+            for (column, covariance) in members.filter(|(c, _)| c.class == class && c.fitted) {
+                for k in 0..3 {
+                    let deviation = column.gaussian.form[k] - typical.form[k];
+                    sum += deviation * deviation + covariance[3 + k][3 + k];
+                    count += 1.0;
+                }
+            }
+            let mean = 0.5 * (typical.form[0] + typical.form[2]);
+            let [start, least, most] = SPREAD.map(|spread| (spread * mean).powi(2));
+            typical.variance = match sweep + 1 {
+                0..ALIKE_STEPS => least,
+                ALIKE_STEPS => start,
+                _ => (sum / f64::max(count, 1.0)).clamp(least, most),
+            };
+        }
+    }
+
+    /// The columns, with those that no fit holds back at their start.
+    fn finished(mut self) -> Vec<Column> {
+        for column in &mut self.state.columns {
+            let typical = self.state.typical[column.class].form;
+            column.fitted = column.gaussian.height > 0.0
+                && is_near(column, self.field.pitch)
+                && is_possible(&column.gaussian, typical, self.field.pitch);
+            if !column.fitted {
+                column.gaussian.position = column.start;
+                column.sigma = [f64::INFINITY; 3];
+            }
+        }
+        self.state.columns
+    }
 }
 
-/// The typical form around each column: the medians of p, q and s over the nearest columns of its sublattice whose shape was
-/// free; `None` where there are none yet.
-fn typical_forms(columns: &[Column], class: usize) -> Vec<Option<Gaussian>> {
-    let free: Vec<&Column> = columns
+/// The part of a change that a form may take in one step.
+fn allowed(form: [f64; 3], change: [f64; 3]) -> f64 {
+    let mean = 0.5 * (form[0] + form[2]);
+    let longest = change.iter().fold(0.0_f64, |most, c| most.max(c.abs()));
+    (LONGEST[2] * mean / longest.max(f64::MIN_POSITIVE)).min(1.0)
+}
+
+/// Moves a column by a bounded step; the length of the shift [Å]. One that leaves its site starts again with the typical form.
+fn move_column(column: &mut Column, step: &Vector, typical: [f64; 3], pitch: f64) -> f64 {
+    let gaussian = &mut column.gaussian;
+    let width = gaussian.widths().map_or(0.0, |(w, _)| w[0].min(w[1]));
+    let shift = [step[1], step[2]];
+    let part = (LONGEST[0] * width / length(shift).max(f64::MIN_POSITIVE)).min(1.0);
+    for (coordinate, shift) in gaussian.position.iter_mut().zip(shift) {
+        *coordinate += part * shift;
+    }
+    gaussian.height = (gaussian.height + step[0]).max(LONGEST[1] * gaussian.height);
+    let change = [step[3], step[4], step[5]];
+    let part_of_form = allowed(gaussian.form, change);
+    gaussian.form = std::array::from_fn(|k| gaussian.form[k] + part_of_form * change[k]);
+    if !is_possible(gaussian, typical, pitch) {
+        gaussian.form = typical;
+    }
+    column.fitted = is_near(column, pitch);
+    if !column.fitted {
+        column.gaussian.position = column.start;
+    }
+    part * length(shift)
+}
+
+fn is_near(column: &Column, pitch: f64) -> bool {
+    let at = column.gaussian.position;
+    length([at[0] - column.start[0], at[1] - column.start[1]]) <= MAX_SHIFT * pitch
+}
+
+/// Whether a column can have this form, given the typical one.
+fn is_possible(gaussian: &Gaussian, typical: [f64; 3], pitch: f64) -> bool {
+    let Some((widths, _)) = gaussian.widths() else {
+        return false;
+    };
+    let usual = Gaussian {
+        form: typical,
+        ..*gaussian
+    };
+    let mean = usual.widths().map_or(pitch, |(w, _)| (w[0] * w[1]).sqrt());
+    widths
         .iter()
-        .filter(|c| c.class == class && c.free)
-        .collect();
-    let positions: Vec<Point> = free.iter().map(|c| c.gaussian.position).collect();
-    let tree = Neighbours::new(&positions);
-    columns
-        .par_iter()
-        .map(|column| {
-            if column.class != class || free.is_empty() {
-                return None;
-            }
-            let near = tree.nearest(column.gaussian.position, TYPICAL_COLUMNS);
-            let form = std::array::from_fn(|k| {
-                let mut entries: Vec<f64> = near
-                    .iter()
-                    .map(|(index, _)| free[*index].gaussian.form[k])
-                    .collect();
-                entries.sort_by(f64::total_cmp);
-                entries[entries.len() / 2]
-            });
-            let typical = Gaussian {
-                form,
-                ..column.gaussian
-            };
-            typical.widths().map(|_| typical)
-        })
-        .collect()
+        .all(|w| WIDTHS.contains(&(w / pitch)) && RELATIVE_WIDTHS.contains(&(w / mean)))
+}
+
+fn product(left: &Matrix, right: &Matrix) -> Matrix {
+    left.map(|row| std::array::from_fn(|l| (0..PARAMETERS).map(|k| row[k] * right[k][l]).sum()))
 }

@@ -10,6 +10,7 @@
 //! level that holds the second neighbours and is significant is taken. Sampling is used only to make pixels square and to report Å.
 
 use ndarray::{Array2, Axis};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::filter::{bin, maxima, smooth};
@@ -26,6 +27,8 @@ const MIN_PITCH: f64 = 4.5;
 const BACKGROUND: f64 = 14.0;
 /// Pixels that the autocorrelation is averaged over; more would not make it better.
 const MAX_PIXELS: usize = 1 << 18;
+/// Products that are summed side by side.
+const LANES: usize = 32;
 /// Levels of averaging: factors 1, 2, 4, 8, so pitches up to some 150 px.
 const LEVELS: u32 = 4;
 /// Height of C at the cell's centre, between the holes (0) and the lattice points (1), that shows a column there.
@@ -175,34 +178,32 @@ fn mean_product(data: &Array2<f32>, chosen: &[usize], dy: usize, dx: isize) -> f
     let (rows, cols) = data.dim();
     let shift = dx.unsigned_abs();
     let (mut sum, mut count) = (0.0_f64, 0_usize);
-    for &row in chosen.iter().filter(|&&row| row + dy < rows) {
-        let (first, second) = (data.row(row), data.row(row + dy));
-        let (Some(first), Some(second)) = (first.to_slice(), second.to_slice()) else {
-            continue;
-        };
-        let (first, second) = if dx >= 0 {
-            (&first[..cols - shift], &second[shift..])
-        } else {
-            (&first[shift..], &second[..cols - shift])
-        };
-        sum += f64::from(dot(first, second));
-        count += first.len();
-    }
+    Arch::new().dispatch(|| {
+        for &row in chosen.iter().filter(|&&row| row + dy < rows) {
+            let (first, second) = (data.row(row), data.row(row + dy));
+            let (Some(first), Some(second)) = (first.to_slice(), second.to_slice()) else {
+                continue;
+            };
+            let (first, second) = if dx >= 0 {
+                (&first[..cols - shift], &second[shift..])
+            } else {
+                (&first[shift..], &second[..cols - shift])
+            };
+            sum += f64::from(dot(first, second));
+            count += first.len();
+        }
+    });
     (sum / count.max(1) as f64) as f32
 }
 
-/// Scalar product in eight independent sums, which the compiler turns into vector instructions.
+/// Scalar product in independent sums, which the compiler turns into vector instructions.
+#[inline(always)]
 fn dot(first: &[f32], second: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; 8];
-    let (a, b) = (first.chunks_exact(8), second.chunks_exact(8));
-    let rest: f32 = a
-        .remainder()
-        .iter()
-        .zip(b.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in a.zip(b) {
-        for lane in 0..8 {
+    let mut sums = [0.0_f32; LANES];
+    let (a, b) = (first.as_chunks::<LANES>(), second.as_chunks::<LANES>());
+    let rest: f32 = a.1.iter().zip(b.1).map(|(x, y)| x * y).sum();
+    for (x, y) in a.0.iter().zip(b.0) {
+        for lane in 0..LANES {
             sums[lane] += x[lane] * y[lane];
         }
     }

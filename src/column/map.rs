@@ -98,12 +98,19 @@ impl ColumnMap {
             / good.max(1) as f64;
         let sigma: [f64; 2] =
             std::array::from_fn(|axis| median(self.good_vectors().map(|v| v.sigma[axis])).value);
+        let known = if sigma[0].is_finite() {
+            format!(
+                "; median standard deviation of D = ({:.2}, {:.2}) pm",
+                sigma[0], sigma[1]
+            )
+        } else {
+            String::new()
+        };
         let flagged = self.columns.iter().filter(|c| c.flags != 0).count();
         format!(
             "{} A and {} B columns ({flagged} flagged), {} cells ({good} unflagged)\n\
              lattice a = ({:.3}, {:.3}) Å, b = ({:.3}, {:.3}) Å; |a| = {:.3}, |b| = {:.3}; {:.3} of the nominal constant\n\
-             median D = ({:+.2} ± {:.2}, {:+.2} ± {:.2}) pm (x right, y down); mean |D| = {mean:.2} pm; \
-             median standard deviation of D = ({:.2}, {:.2}) pm",
+             median D = ({:+.2} ± {:.2}, {:+.2} ± {:.2}) pm (x right, y down); mean |D| = {mean:.2} pm{known}",
             self.of(Sublattice::A).count(),
             self.of(Sublattice::B).count(),
             self.vectors.len(),
@@ -118,8 +125,6 @@ impl ColumnMap {
             dx.error,
             dy.value,
             dy.error,
-            sigma[0],
-            sigma[1],
         )
     }
 }

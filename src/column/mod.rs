@@ -3,23 +3,31 @@
 //!
 //! 1. [`lattice`]: the repeat of the A lattice, from the image's autocorrelation.
 //! 2. `find`: peaks, claimed by the sites of this lattice in a growth that follows its distortions.
-//! 3. `fit`, `gaussian`: every column by a Gaussian with its neighbours subtracted.
+//! 3. `fit`, `normal`, `joint`: all columns at once, by maximum likelihood with the measured noise.
 //! 4. [`map`]: sublattices, flags, polar vectors.
+//!
+//! 5. [`analysis`]: which D differ from zero, P, strain, domains and walls, the tilt reference.
 //!
 //! Beside it stands [`fit_window`]: one column in a window of its own, the plain measurement that published biases refer to.
 //!
 //! Origin, axes and units as in the crate's [conventions](crate#conventions).
 
+pub mod analysis;
 mod background;
-mod common;
 mod field;
 mod filter;
 mod find;
 mod fit;
+#[cfg(test)]
+mod gates;
 mod gaussian;
+mod joint;
 pub mod lattice;
 pub mod map;
+mod mask;
 mod noise;
+mod normal;
+mod rows;
 mod settings;
 #[cfg(test)]
 mod synthetic;
@@ -31,6 +39,8 @@ pub use lattice::Lattice;
 pub use map::{AtomColumn, COLUMNS_HEADER, ColumnMap, Median, columns_csv};
 pub use settings::{Brighter, ColumnSettings, Weighting};
 pub use window_fit::{WindowColumn, WindowFit, fit_window};
+
+use mask::Masked;
 
 use crate::crystal::Sublattice;
 use crate::error::{Error, Result};
@@ -44,13 +54,16 @@ const MIN_CELLS: f64 = 3.0;
 /// Fewest A columns that make a map: 3×3.
 const MIN_A_COLUMNS: usize = 9;
 
-/// Finds and fits the columns of an image and measures D in every cell.
+/// Finds and fits the columns of an image and measures D in every cell. Pixels that are not finite, and those of plateaus at
+/// the highest value (a saturated detector), have no part in the fit.
 ///
 /// # Errors
-/// A setting is out of range; pixels are not finite; the image shows no lattice, or fewer than 3×3 cells of one.
+/// A setting is out of range; most pixels are not finite; the image shows no lattice, or fewer than 3×3 cells of one.
 pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) -> Result<ColumnMap> {
     settings.validate()?;
     check(image)?;
+    let masked = Masked::of(image)?;
+    let image = &masked.image;
     let prior = find_lattice(image, settings)?;
     let lattice = prior.lattice;
     let pitch = lattice.pitch();
@@ -58,9 +71,9 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         "lattice with a pitch of {pitch:.3} Å, {:.0} standard errors above chance",
         prior.significance
     ));
-    let (sites, ghosts) = find::sites(image, &lattice, settings.smoothing);
-    let fitted = fit::fit_all(image, &sites, &ghosts, pitch, settings, reporter);
-    let columns = map::assemble(image, &sites, &fitted, &lattice, settings);
+    let found = find::sites(image, &lattice, settings.smoothing);
+    let fitted = fit::fit_all(image, &masked.usable, &found, pitch, settings, reporter);
+    let columns = map::assemble(image, &found.sites, &fitted, &lattice, settings);
     let good = columns
         .iter()
         .filter(|c| c.sublattice == Sublattice::A && c.flags == 0)
@@ -92,14 +105,6 @@ fn check(image: &Image) -> Result<()> {
             WHAT,
             format!("pixels of {:?} Å", image.sampling),
             "a positive pixel size along both axes",
-        ));
-    }
-    let bad = image.data.indexed_iter().find(|(_, v)| !v.is_finite());
-    if let Some(((row, col), value)) = bad {
-        return Err(Error::unmeasurable(
-            WHAT,
-            format!("{value} at row {row}, column {col}"),
-            "finite intensities; crop or fill the pixels that are not",
         ));
     }
     let first = image.data.first().copied().unwrap_or_default();

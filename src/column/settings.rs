@@ -31,12 +31,15 @@ pub struct ColumnSettings {
     pub brighter: Brighter,
     /// Weights of the pixels.
     pub weighting: Weighting,
-    /// Radius of the fit window [pitch].
+    /// Radius of the window around a column: of its fit where columns are fitted alone; of the pixels that tell the noise;
+    /// columns nearer than 0.6 of it to the border are flagged [pitch].
     pub window: f64,
-    /// Rounds of fitting every column with its neighbours subtracted.
+    /// Most steps of the joint fit; it ends earlier when the columns stand still.
     pub sweeps: usize,
     /// Standard deviation of the Gaussian that the image is smoothed with to see columns as peaks [pitch].
     pub smoothing: f64,
+    /// Distance of the nodes of the background, which is smooth between them [pitch].
+    pub background_spacing: f64,
     /// How many standard errors the periodicity must stand above chance for the image to count as a lattice.
     pub minimum_significance: f64,
     /// Height of a column over its standard deviation, for it to count as a column.
@@ -53,8 +56,9 @@ impl Default for ColumnSettings {
             brighter: Brighter::A,
             weighting: Weighting::Noise,
             window: 0.38,
-            sweeps: 6,
+            sweeps: 25,
             smoothing: 0.1,
+            background_spacing: 2.0,
             minimum_significance: 5.0,
             minimum_signal_to_noise: 5.0,
             maximum_deviation: 0.1,
@@ -73,6 +77,7 @@ impl ColumnSettings {
             ("window", self.window, 0.2, 0.7),
             ("sweeps", self.sweeps as f64, 1.0, 50.0),
             ("smoothing", self.smoothing, 0.03, 0.2),
+            ("background_spacing", self.background_spacing, 1.0, 100.0),
             (
                 "minimum_significance",
                 self.minimum_significance,

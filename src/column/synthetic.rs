@@ -96,7 +96,7 @@ impl Scene {
     }
 
     /// Columns in and around the image.
-    fn all_columns(&self) -> Vec<(Point, Sublattice)> {
+    pub(super) fn all_columns(&self) -> Vec<(Point, Sublattice)> {
         let a = self.lattice_points(0.0).into_iter();
         let b = self.ideal_b().into_iter().map(|b| {
             let d = (self.displacement)(b);

@@ -3,12 +3,15 @@
 //! D = r_B − ¼ Σ r_A over the four nearest A columns, projected along the beam, in pm
 //! (Nelson et al., npj Comput. Mater. 7, 149 (2021), "off-centring of the B site"). In BiFeO₃ D points against P.
 
+use std::f64::consts::PI;
+
 use crate::neighbours::Neighbours;
 pub use crate::neighbours::Point;
 use crate::units::PM_PER_ANGSTROM;
 
-/// Longest allowed distance of a corner from the B column, over the shortest, in a cell that counts as a cell.
-const MAX_CORNER_RATIO: f64 = 1.8;
+/// Longest allowed distance of a corner from the B column, over the shortest, in a cell that counts as a cell: a B column a third of a
+/// cell off its place has 3.
+const MAX_CORNER_RATIO: f64 = 3.2;
 /// Smallest allowed angle at B between neighbouring corners [rad]; 90° in an undistorted cell.
 const MIN_CORNER_ANGLE: f64 = 0.85;
 
@@ -48,8 +51,8 @@ pub struct PolarCell {
 
 /// The cells of all B columns that four A columns surround; others (at borders, beside a lost column) have none.
 ///
-/// `a` and `b` are column positions [Å]. A cell counts when the corners' distances agree within a factor of 1.8 and no
-/// two corners are closer than 49° seen from B.
+/// `a` and `b` are column positions [Å]. A cell counts when the corners' distances agree within a factor of 3.2, no two corners are
+/// closer than 49° seen from B, and B lies between them.
 #[must_use]
 pub fn polar_cells(a: &[Point], b: &[Point]) -> Vec<PolarCell> {
     if a.len() < 4 {
@@ -96,7 +99,7 @@ fn surrounded(centre: Point, corners: [Point; 4]) -> bool {
         } else {
             angles[i + 1]
         };
-        next - angles[i] >= MIN_CORNER_ANGLE
+        (MIN_CORNER_ANGLE..PI).contains(&(next - angles[i]))
     })
 }
 

@@ -1,29 +1,21 @@
 //! From blocks to a response: patches around columns, their coefficients, and the polynomials through these.
 
-use nalgebra::{Cholesky, DMatrix, SymmetricEigen};
+use nalgebra::{Cholesky, DMatrix};
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
 use super::expansion::{Order, degrees, powers, stiffness, variables};
-use super::modes::{Modes, gram, product};
-use super::patch::{SIDE, cut, importance, share};
+use super::modes::{Modes, product};
+use super::patch::{SIDE, cut, share};
 use super::response::Kernel;
 use super::sites::{Kind, Sites};
 use super::surroundings::{Symmetry, standard_orientation, surroundings};
 use crate::error::{Error, Result};
 
-/// Images that samples are kept in, more than a response keeps.
+/// Images that samples are told in, more than a response keeps.
 const SAMPLE_MODES: usize = 256;
 /// Least weight of any term, relative to the data: terms that the data do not determine become zero.
 const LEAST_RIDGE: f64 = 1e-9;
-/// How far what a wider field changes is expanded.
-const WIDENING: Order = Order {
-    tilt: 4,
-    linear: Some(0),
-    nearest: None,
-    second: None,
-    third: None,
-};
 
 /// The symmetries of a column in standard orientation, first the identity.
 fn symmetries(kind: Kind) -> Vec<Symmetry> {
@@ -41,24 +33,8 @@ pub struct Lesson {
     pub tilt_mrad: [f64; 2],
     /// Coefficients of the patches of each kind, `(column, depth, mode)`.
     pub samples: [Array3<f32>; 3],
-    /// The same from the block in a wider field, if it was run in one.
-    pub wide: Option<[Array3<f32>; 3]>,
     /// Difference of the strongest and weakest pixel of the block's image at each depth.
     pub contrast: Vec<f64>,
-}
-
-impl Lesson {
-    /// What the wider field changes, as a lesson of its own.
-    fn widening(&self) -> Option<Self> {
-        let wide = self.wide.as_ref()?;
-        Some(Self {
-            sites: self.sites.clone(),
-            tilt_mrad: self.tilt_mrad,
-            samples: std::array::from_fn(|kind| &wide[kind] - &self.samples[kind]),
-            wide: None,
-            contrast: self.contrast.clone(),
-        })
-    }
 }
 
 /// What all lessons of a response are told in.
@@ -66,13 +42,11 @@ impl Lesson {
 pub struct School {
     edge: f64,
     ridge: f64,
-    /// Orthonormal images of patches times importance, per kind.
+    /// Orthonormal images of patches, every pixel times its share in an image, per kind.
     modes: [Modes; 3],
     /// What each symmetry of a kind does to coefficients.
     mirrors: [Vec<(Symmetry, Array2<f32>)>; 3],
-    importance: Vec<f32>,
-    /// Takes coefficients to others whose squares sum to those of the patch, each pixel times its share in an image; per kind.
-    shares: [DMatrix<f64>; 3],
+    share: Vec<f32>,
     /// Sum of the squares of all shares.
     pixels: f64,
 }
@@ -86,40 +60,22 @@ impl School {
             all.map(|symmetry| (symmetry, modes[kind as usize].symmetry(symmetry, SIDE)))
                 .collect()
         });
-        let (importance, share) = (importance(edge), share(edge));
-        let shares = Kind::ALL.map(|kind| {
-            let mut seen = modes[kind as usize].images.clone();
-            for mut image in seen.rows_mut() {
-                let weights = share.iter().zip(&importance);
-                for (value, (share, importance)) in image.iter_mut().zip(weights) {
-                    *value *= share / importance;
-                }
-            }
-            square_root(&gram(seen.view()))
-        });
+        let share = share(edge);
         Self {
             edge,
             ridge,
             modes,
             mirrors,
-            importance,
-            shares,
             pixels: share.iter().map(|x| f64::from(*x).powi(2)).sum(),
+            share,
         }
-    }
-
-    /// Coefficients `(row, mode)` as [`Self::shares`] takes them.
-    fn shared(&self, kind: Kind, coefficients: &Array2<f64>) -> Array2<f64> {
-        let matrix = &self.shares[kind as usize];
-        let root = Array2::from_shape_fn(matrix.shape(), |(i, j)| matrix[(i, j)]);
-        coefficients.dot(&root)
     }
 
     /// The basis in which samples of a kind are kept: from patches of columns of some blocks at some depths (one array each), and
     /// their mirror images. All arrays count alike.
     #[must_use]
     pub fn modes(kind: Kind, patches: &[Array2<f32>], edge: f64) -> Modes {
-        let (symmetries, importance) = (symmetries(kind), importance(edge));
+        let (symmetries, share) = (symmetries(kind), share(edge));
         let count: usize = patches.iter().map(Array2::nrows).sum();
         let mut rows = Array2::zeros((count * symmetries.len(), SIDE * SIDE));
         let mut next = 0;
@@ -129,7 +85,7 @@ impl School {
             for patch in patches.rows() {
                 for symmetry in &symmetries {
                     let row = rows.row_mut(next);
-                    for ((pixel, value), weight) in row.into_iter().enumerate().zip(&importance) {
+                    for ((pixel, value), weight) in row.into_iter().enumerate().zip(&share) {
                         *value = scale * weight * patch[symmetry.source_pixel(pixel, SIDE)];
                     }
                     next += 1;
@@ -144,7 +100,7 @@ impl School {
     pub fn sample(&self, image: ArrayView2<'_, f64>, sites: &Sites, kind: Kind) -> Array2<f32> {
         let mut patches = cut(image, sites, &kind.places(sites.cells[0]), self.edge);
         for mut patch in patches.rows_mut() {
-            for (value, weight) in patch.iter_mut().zip(&self.importance) {
+            for (value, weight) in patch.iter_mut().zip(&self.share) {
                 *value *= weight;
             }
         }
@@ -225,34 +181,6 @@ impl School {
         }))
     }
 
-    /// Adds to all samples what a wider field changes, as the lessons that were run in one tell. A probe on a small field has the
-    /// tails of its periodic images, and an aperture with an edge of a coarse pixel; both depend little on displacements.
-    ///
-    /// # Errors
-    /// Equations that cannot be solved.
-    pub fn widen(&self, lessons: &mut [Lesson]) -> Result<()> {
-        let widenings: Vec<Lesson> = lessons.iter().filter_map(Lesson::widening).collect();
-        let Some(first) = widenings.first() else {
-            return Ok(());
-        };
-        let seen: Vec<&Lesson> = widenings.iter().collect();
-        for kind in Kind::ALL {
-            let fitted: Vec<Array2<f32>> = (0..first.sites.len())
-                .into_par_iter()
-                .map(|depth| self.fit(&seen, kind, depth, WIDENING))
-                .collect::<Result<_>>()?;
-            lessons.par_iter_mut().for_each(|lesson| {
-                for (depth, fitted) in fitted.iter().enumerate() {
-                    let (inputs, _) = self.rows(&[lesson], kind, depth, WIDENING, false);
-                    let change = inputs.mapv(|x| x as f32).dot(fitted);
-                    let mut samples = lesson.samples[kind as usize].index_axis_mut(Axis(1), depth);
-                    samples += &change;
-                }
-            });
-        }
-        Ok(())
-    }
-
     /// Errors of each [`Order::LADDER`] on blocks that were not learnt from, over some depths, for one kind: root mean square over
     /// the pixels of patches, by their share in an image, as a fraction of the contrast.
     ///
@@ -272,7 +200,7 @@ impl School {
                 for lesson in unseen {
                     let (inputs, outputs) = self.rows(&[lesson], kind, depth, order, false);
                     let off = inputs.dot(&fitted) - outputs.mapv(f64::from);
-                    let squares = self.shared(kind, &off).mapv(|x| x * x).sum();
+                    let squares = off.mapv(|x| x * x).sum();
                     let mean = squares / (outputs.nrows() as f64 * self.pixels);
                     sum += mean / lesson.contrast[depth].powi(2) / unseen.len() as f64;
                 }
@@ -312,34 +240,17 @@ impl School {
                     .assign(&fitted.row(term).mapv(|x| f64::from(x) * size));
             }
         }
-        // Leading pictures by what is seen of them, and what they are in the modes of the samples.
-        let leading = Modes::leading(self.shared(kind, &rows).mapv(|x| x as f32).view(), modes);
-        let leading = leading.images.mapv(f64::from);
-        let root = &self.shares[kind as usize];
-        let onto = Array2::from_shape_fn(root.shape(), |(i, j)| root[(i, j)]).dot(&leading.t());
-        let Some(inverse) = root.clone().try_inverse() else {
-            return Err(Error::unmeasurable(
-                "learning a response",
-                "pictures that depend on each other",
-                "more blocks",
-            ));
-        };
-        let back = leading.dot(&Array2::from_shape_fn(root.shape(), |(i, j)| {
-            inverse[(i, j)]
-        }));
+        // Modes are of what is seen of patches, and orthonormal: so are the leading pictures.
+        let leading = Modes::leading(rows.mapv(|x| x as f32).view(), modes).images;
         let mut coefficients = Array3::zeros((depths, terms, leading.nrows()));
-        let onto = onto.mapv(|x| x as f32);
         for (depth, fitted) in fitted.iter().enumerate() {
             coefficients
                 .index_axis_mut(Axis(0), depth)
-                .assign(&product(fitted.view(), onto.view()));
+                .assign(&product(fitted.view(), leading.t()));
         }
-        let mut images = product(
-            back.mapv(|x| x as f32).view(),
-            self.modes[kind as usize].images.view(),
-        );
+        let mut images = product(leading.view(), self.modes[kind as usize].images.view());
         for mut image in images.rows_mut() {
-            for (value, weight) in image.iter_mut().zip(&self.importance) {
+            for (value, weight) in image.iter_mut().zip(&self.share) {
                 *value /= weight;
             }
         }
@@ -349,12 +260,4 @@ impl School {
             coefficients,
         })
     }
-}
-
-/// The square root of a symmetric matrix that is not negative, made invertible where it is not.
-fn square_root(matrix: &DMatrix<f64>) -> DMatrix<f64> {
-    let eigen = SymmetricEigen::new(matrix.clone());
-    let least = LEAST_RIDGE * eigen.eigenvalues.max();
-    let roots = eigen.eigenvalues.map(|value| value.max(least).sqrt());
-    &eigen.eigenvectors * DMatrix::from_diagonal(&roots) * eigen.eigenvectors.transpose()
 }

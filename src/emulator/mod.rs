@@ -11,6 +11,7 @@
 
 pub mod certificate;
 pub mod expansion;
+pub mod field;
 pub mod learning;
 pub mod microscope;
 pub mod modes;

@@ -90,8 +90,7 @@ pub fn product(a: ArrayView2<'_, f32>, b: ArrayView2<'_, f32>) -> Array2<f32> {
 }
 
 /// a aᵀ in double precision.
-#[must_use]
-pub fn gram(a: ArrayView2<'_, f32>) -> DMatrix<f64> {
+fn gram(a: ArrayView2<'_, f32>) -> DMatrix<f64> {
     let n = a.nrows();
     let rows: Vec<Vec<f64>> = (0..n)
         .into_par_iter()

@@ -18,26 +18,9 @@ pub const HALF: usize = 45;
 pub const SIDE: usize = 2 * HALF + 1;
 /// Where weights end [Å].
 pub const REACH: f64 = 2.2;
-/// Pixels of a patch count fully up to here, and little beyond [Å].
-const CORE: f64 = 2.6;
-/// How much far pixels count.
-const FAR: f64 = 0.03;
-/// The same for pixels that only filters see when pictures are chosen, and how far these see [Å].
+/// How much pixels count that only filters see, and how far these see [Å].
 const FILTERED: f64 = 0.05;
 const FILTER_REACH: f64 = 1.9;
-
-/// How much each pixel of a patch counts when samples are kept, row by row, for a cell of `edge` [Å].
-#[must_use]
-pub fn importance(edge: f64) -> Vec<f32> {
-    let pixel = edge / PIXELS_PER_CELL as f64;
-    (0..SIDE * SIDE)
-        .map(|n| {
-            let off = |k: usize| (k as f64 - HALF as f64) * pixel;
-            let distance = off(n % SIDE).hypot(off(n / SIDE));
-            (FAR + (1.0 - FAR) / (1.0 + (distance / CORE).powi(12))) as f32
-        })
-        .collect()
-}
 
 /// How much of the joined image each pixel of a patch is, row by row, where columns stand in their ideal places; pixels that only
 /// filters see count a little, the less the farther they are.

@@ -13,12 +13,10 @@ pub struct TrainingSettings {
     pub blocks: usize,
     /// Blocks that only tell which order is best.
     pub validation_blocks: usize,
-    /// Blocks among the first that are run once more in a wider field, from which all are corrected.
-    pub wide_blocks: usize,
-    /// How many blocks wide and high that field is.
-    pub wide_copies: usize,
     /// Cells along each side of a block: the field that a probe has for itself.
     pub cells: usize,
+    /// Cells along each side of the field that images are corrected to.
+    pub field_cells: usize,
     /// Depth of a block [cells].
     pub depth_cells: usize,
     /// Least depth that is learnt [cells].
@@ -46,11 +44,10 @@ pub struct TrainingSettings {
 impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
-            blocks: 60,
+            blocks: 52,
             validation_blocks: 4,
-            wide_blocks: 5,
-            wide_copies: 2,
             cells: 4,
+            field_cells: 8,
             depth_cells: 76,
             least_depth_cells: 9,
             tilt_mrad: 10.5,
@@ -60,7 +57,7 @@ impl Default for TrainingSettings {
             column_noise_angstrom: 0.04,
             rigid_shift_angstrom: 0.1,
             samarium_fraction: 0.25,
-            modes: 64,
+            modes: 128,
             ridge: 3e-4,
         }
     }
@@ -86,12 +83,9 @@ impl TrainingSettings {
             "blocks",
             self.blocks,
             2.0..=1000.0,
-            "60 give what is certified",
+            "52 give what is certified",
         )?;
         count("validation_blocks", self.validation_blocks, 1.0..=100.0, "")?;
-        let all = self.blocks as f64;
-        count("wide_blocks", self.wide_blocks, 0.0..=all, "at most blocks")?;
-        count("wide_copies", self.wide_copies, 2.0..=8.0, "")?;
         count(
             "cells",
             self.cells,
@@ -105,6 +99,13 @@ impl TrainingSettings {
                 "an even number: R3c repeats every 2 cells",
             ));
         }
+        let block = self.cells as f64;
+        count(
+            "field_cells",
+            self.field_cells,
+            block..=64.0,
+            "at least cells",
+        )?;
         let least = self.least_depth_cells as f64;
         count(
             "least_depth_cells",

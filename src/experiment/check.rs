@@ -1,6 +1,7 @@
 //! The `check` command: what a settings file resolves to, and what it will cost.
 
 use super::dataset::DatasetSettings;
+use super::map_settings::MapSettings;
 use super::study::Study;
 use super::training::TrainSettings;
 use crate::error::{Error, Result};
@@ -29,6 +30,13 @@ pub fn check(source: &Source) -> Result<String> {
     } else if has("images") || has("emulated") {
         let settings: DatasetSettings = source.parse()?;
         settings.validate(source)?;
+        resolved(&settings)
+    } else if ["columns", "map", "positions", "figures"]
+        .into_iter()
+        .any(has)
+    {
+        let settings: MapSettings = source.parse()?;
+        settings.validate()?;
         resolved(&settings)
     } else if has("dataset") {
         let settings: TrainSettings = source.parse()?;

@@ -3,12 +3,15 @@
 use std::path::Path;
 
 use super::comparison::Comparison;
+use super::map_figures::MapFigures;
+use super::map_settings::{FigureSettings, MapSettings};
+use crate::column::analysis::{Analysis, Convention, Table, calibration_warning};
 use crate::column::{self, COLUMNS_HEADER, ColumnMap, ColumnSettings, columns_csv};
+use crate::crystal::Truth;
 use crate::crystal::polarization::PolarVector;
-use crate::crystal::{Sublattice, Truth};
 use crate::error::{Error, Result};
 use crate::figure::histogram::displacement_histograms;
-use crate::figure::map::{MapStyle, arrows_figure, columns_figure};
+use crate::figure::map::{MapStyle, arrows_figure};
 use crate::image::Image;
 use crate::neighbours::{Neighbours, Point};
 use crate::progress::Reporter;
@@ -17,13 +20,27 @@ use crate::registration::RegistrationSettings;
 use crate::storage::frames::Frames;
 use crate::storage::micrograph;
 use crate::storage::output::{OutputFolder, refuse_inputs, write_file};
-use crate::storage::polarization::{MapGrid, write_polarization};
+use crate::storage::polarization::{MapExtras, MapGrid, write_map};
 use crate::storage::tables;
 
 /// Measured and true columns closer than this part of a cell are the same.
 const SAME_COLUMN: f64 = 0.35;
-/// Deviation of the lattice from the nominal one at which the pixel size is in doubt; perovskites differ by less.
-const CALIBRATION_IN_DOUBT: f64 = 0.06;
+/// Quantities of cells that `polarization.hspy` shows as images too.
+const ON_GRID: [&str; 13] = [
+    "log10_p",
+    "significant",
+    "domain",
+    "px_uc_per_cm2",
+    "py_uc_per_cm2",
+    "a_angstrom",
+    "b_angstrom",
+    "c_over_a",
+    "angle_degrees",
+    "rotation_mrad",
+    "strain_xx",
+    "strain_yy",
+    "strain_xy",
+];
 
 /// How an image file is read.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -34,6 +51,28 @@ pub struct Reading {
     pub signal: Option<String>,
     /// Which image of a stack.
     pub frames: Frames,
+}
+
+impl Reading {
+    /// What of it was said, as TOML behind the settings.
+    fn told(&self) -> String {
+        let mut told = String::new();
+        if let Some(sampling) = self.sampling {
+            told += &format!("sampling_angstrom = {sampling:?}\n");
+        }
+        if let Some(signal) = &self.signal {
+            told += &format!("signal = {signal:?}\n");
+        }
+        told += &match self.frames {
+            Frames::Unsaid => String::new(),
+            Frames::One(frame) => format!("frame = {frame}\n"),
+            Frames::Average { align } => format!("average = true\nalign = {align}\n"),
+        };
+        if told.is_empty() {
+            return told;
+        }
+        format!("\n[image]\n{told}")
+    }
 }
 
 /// Opens one image, says what was chosen, and notes it in the provenance.
@@ -64,6 +103,7 @@ pub(super) fn open_image(
         reporter.say(notice);
     }
     provenance.add_input(path)?;
+    provenance.settings += &reading.told();
     // The truth is that of single frames, and counts from their corner.
     let averaged = matches!(reading.frames, Frames::Average { .. });
     let truth = micrograph.truth.filter(|_| !averaged);
@@ -77,23 +117,31 @@ pub(super) fn open_image(
 pub fn map_columns(
     path: &Path,
     reading: &Reading,
+    settings: &MapSettings,
     output: &Path,
     force: bool,
     reporter: &Reporter,
 ) -> Result<()> {
-    let settings = ColumnSettings::default();
-    let text = toml::to_string(&settings).unwrap_or_default();
+    settings.validate()?;
+    let text = toml::to_string(settings).unwrap_or_default();
     let mut provenance = Provenance::start("columns", text, None);
     refuse_inputs(output, &[path])?;
     let folder = OutputFolder::create(output, force)?;
     let (image, truth) = open_image(path, reading, &mut provenance, reporter)?;
-    let map = measured(&image, &settings, path, reporter)?;
+    let map = measured(&image, &settings.columns, path, reporter)?;
+    let nominal = settings.columns.nominal_pitch_angstrom;
+    let analysis = Analysis::new(&map, &settings.map, nominal).map_err(|e| e.of_file(path))?;
+    reporter.say(analysis.summary());
     let files = MapFiles {
         title: "Polar displacement from the column fit",
-        image: &image,
-        vectors: &map.vectors,
+        image: Some(&image),
+        vectors: &analysis.vectors(),
         truth: truth.as_ref(),
-        columns: Some(&map),
+        columns: Some(AnalysedColumns {
+            map: &map,
+            analysis: &analysis,
+            figures: &settings.figures,
+        }),
         provenance: &provenance,
     };
     files.write(folder, reporter)
@@ -110,13 +158,18 @@ pub(super) fn measured(
     reporter: &Reporter,
 ) -> Result<ColumnMap> {
     let map = column::measure(image, settings, reporter).map_err(|error| error.of_file(path))?;
-    if (map.calibration_ratio - 1.0).abs() > CALIBRATION_IN_DOUBT {
-        reporter.say(format!(
-            "warning: the lattice is {:.3} of a perovskite's {} Å: is the pixel size right? Displacements scale with it",
-            map.calibration_ratio, settings.nominal_pitch_angstrom
-        ));
+    if let Some(warning) = calibration_warning(&map, settings.nominal_pitch_angstrom) {
+        reporter.say(format!("warning: {warning}"));
     }
     Ok(map)
+}
+
+/// Columns, and what was made of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnalysedColumns<'a> {
+    pub(super) map: &'a ColumnMap,
+    pub(super) analysis: &'a Analysis,
+    pub(super) figures: &'a FigureSettings,
 }
 
 /// A map and what goes with it into a folder.
@@ -124,14 +177,14 @@ pub(super) fn measured(
 pub(super) struct MapFiles<'a> {
     /// Over the figures.
     pub(super) title: &'a str,
-    /// The image.
-    pub(super) image: &'a Image,
+    /// The image, if there is one.
+    pub(super) image: Option<&'a Image>,
     /// The map.
     pub(super) vectors: &'a [PolarVector],
     /// The truth, of simulated images.
     pub(super) truth: Option<&'a Truth>,
     /// The columns, if they were fitted.
-    pub(super) columns: Option<&'a ColumnMap>,
+    pub(super) columns: Option<AnalysedColumns<'a>>,
     /// Birth certificate.
     pub(super) provenance: &'a Provenance,
 }
@@ -144,37 +197,12 @@ impl MapFiles<'_> {
     pub(super) fn write(&self, folder: OutputFolder, reporter: &Reporter) -> Result<()> {
         let here = folder.partial();
         let provenance = self.provenance.finished();
-        tables::write_polarization(&here.join("polarization.csv"), self.vectors)?;
-        let grid = MapGrid::nearest(self.vectors, self.pitch())?;
-        write_polarization(
-            &here.join("polarization.hspy"),
-            self.vectors,
-            &grid,
-            &provenance,
-            true,
-        )?;
-        if let Some(map) = self.columns {
-            let header: Vec<&str> = COLUMNS_HEADER.split(',').collect();
-            tables::write_table(&here.join("columns.csv"), &header, columns_csv(map))?;
-            let of = |sublattice| {
-                map.of(sublattice)
-                    .map(|column| column.position)
-                    .collect::<Vec<Point>>()
-            };
-            let (a, b) = (of(Sublattice::A), of(Sublattice::B));
-            columns_figure("Atom columns", self.image, &a, &b)?.save(here, "columns", true)?;
-            write_file(&here.join("summary.txt"), map.summary().as_bytes())?;
+        match &self.columns {
+            Some(columns) => self.write_analysed(here, columns, &provenance)?,
+            None => self.write_vectors(here, &provenance)?,
         }
-        arrows_figure(
-            self.title,
-            Some(self.image),
-            self.vectors,
-            &MapStyle::default(),
-        )?
-        .save(here, "polarization", true)?;
-        displacement_histograms(self.title, self.vectors).save(here, "histogram", true)?;
         if let Some(truth) = self.truth {
-            let comparison = Comparison::new(self.vectors, truth, SAME_COLUMN * self.pitch());
+            let comparison = self.compared(truth);
             if !comparison.is_empty() {
                 reporter.say(comparison.line());
                 write_file(&here.join("truth.txt"), comparison.line().as_bytes())?;
@@ -185,6 +213,107 @@ impl MapFiles<'_> {
             provenance.to_toml().as_bytes(),
         )?;
         folder.finish()
+    }
+
+    /// Measured against true D, both in the convention of the files.
+    fn compared(&self, truth: &Truth) -> Comparison {
+        let sign = self
+            .columns
+            .map_or(1.0, |columns| columns.analysis.settings.convention.sign());
+        let truth = Truth {
+            displacements: truth
+                .displacements
+                .iter()
+                .map(|d| d.map(|x| sign * x))
+                .collect(),
+            ..truth.clone()
+        };
+        Comparison::new(self.vectors, &truth, SAME_COLUMN * self.pitch())
+    }
+
+    /// A map without columns: tables, file and figures of its vectors.
+    fn write_vectors(&self, here: &Path, provenance: &Provenance) -> Result<()> {
+        let words = [("convention", Convention::default().word())];
+        tables::write_map(&here.join("polarization.csv"), self.vectors, &[], &words)?;
+        let extras = MapExtras {
+            statements: vec![("convention", Convention::default().word().to_owned())],
+            ..MapExtras::default()
+        };
+        self.write_hspy(here, &extras, provenance)?;
+        arrows_figure(self.title, self.image, self.vectors, &MapStyle::default())?.save(
+            here,
+            "polarization",
+            true,
+        )?;
+        displacement_histograms(self.title, self.vectors).save(here, "histogram", true)
+    }
+
+    fn write_hspy(&self, here: &Path, extras: &MapExtras, provenance: &Provenance) -> Result<()> {
+        let grid = MapGrid::nearest(self.vectors, self.pitch())?;
+        let path = here.join("polarization.hspy");
+        write_map(&path, self.vectors, extras, &grid, provenance, true)
+    }
+
+    /// A map of fitted columns: all tables and figures.
+    fn write_analysed(
+        &self,
+        here: &Path,
+        columns: &AnalysedColumns,
+        provenance: &Provenance,
+    ) -> Result<()> {
+        let AnalysedColumns {
+            map,
+            analysis,
+            figures,
+        } = *columns;
+        let mut quantities = analysis.polar_quantities();
+        let zero = if analysis.reference.is_some() {
+            "region"
+        } else {
+            "none"
+        };
+        let words = [
+            ("convention", analysis.settings.convention.word()),
+            ("reference", zero),
+        ];
+        let csv = here.join("polarization.csv");
+        tables::write_map(&csv, self.vectors, &quantities, &words)?;
+        quantities.extend(analysis.lattice_quantities());
+        let extras = MapExtras {
+            quantities,
+            on_grid: ON_GRID.to_vec(),
+            statements: analysis.statements(),
+        };
+        self.write_hspy(here, &extras, provenance)?;
+        let header: Vec<&str> = COLUMNS_HEADER.split(',').collect();
+        tables::write_table(&here.join("columns.csv"), &header, columns_csv(map))?;
+        for (name, table) in [
+            ("cells.csv", analysis.cells_table()),
+            ("distances.csv", analysis.distances_table()),
+            ("domains.csv", analysis.domains_table()),
+            ("walls.csv", analysis.walls_table()),
+        ] {
+            let Table { header, rows } = table;
+            let header: Vec<&str> = header.iter().map(String::as_str).collect();
+            tables::write_table(&here.join(name), &header, rows)?;
+        }
+        let mut summary = format!("{}\n\n{}\n", map.summary(), analysis.summary());
+        if let Some(warning) = &analysis.calibration_warning {
+            summary += &format!("warning: {warning}\n");
+        }
+        write_file(&here.join("summary.txt"), summary.as_bytes())?;
+        write_file(
+            &here.join("analysis.toml"),
+            analysis.to_toml(map).as_bytes(),
+        )?;
+        let figures = MapFigures {
+            title: self.title,
+            image: self.image,
+            map,
+            analysis,
+            settings: figures,
+        };
+        figures.save(here)
     }
 
     /// Distance of neighbouring vectors: the median to the nearest [Å].

@@ -61,7 +61,7 @@ pub fn predict(
     };
     let files = MapFiles {
         title: "Polar displacement from the network",
-        image: &picture,
+        image: Some(&picture),
         vectors: &vectors,
         truth: truth.as_ref(),
         columns: None,

@@ -4,6 +4,7 @@
 //! * [`curve`]: series over an axis, with errors, as small multiples;
 //! * [`map`]: columns, polar vectors as arrows or coloured cells, scalars, side by side at one scale;
 //! * [`histogram`] and [`scatter`]: distributions of measured displacements, measured against true;
+//! * [`rose`]: how many vectors point where;
 //! * [`heat`]: matrices with their numbers;
 //! * [`report`]: all of it on one page that needs no network.
 //!
@@ -26,6 +27,7 @@ mod legend;
 pub mod map;
 mod micrograph;
 pub mod report;
+pub mod rose;
 pub mod scatter;
 mod statistics;
 mod ticks;

@@ -2,27 +2,31 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, Array3, Array4, s};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
+use rayon::prelude::*;
 
+use crate::emulator::field::IdealCell;
 use crate::emulator::learning::{Lesson, School};
-use crate::emulator::patch::{SIDE, cut};
+use crate::emulator::patch::cut;
 use crate::emulator::{
-    Block, Certificate, Kind, Microscope, Modes, Order, Response, TrainingSettings,
+    Block, Certificate, Kind, Microscope, Order, Response, Sites, TrainingSettings,
 };
 use crate::error::{Error, Result};
 use crate::progress::Reporter;
 use crate::storage::parts::Parts;
 
-/// Blocks from which the modes of the samples are taken.
-const FIRST_BLOCKS: usize = 6;
-/// Depths at which they are, and at which orders are compared.
+/// At how many depths orders are compared.
 const SOME_DEPTHS: usize = 9;
+/// Depths of each block, and of its columns one in so many, from which the modes of the samples are taken; both go round, so that all
+/// have their turn.
+const MODE_DEPTHS: usize = 4;
+const MODE_COLUMNS: usize = 4;
 /// Pixels along a cell that carry all of an image at 30 mrad and 200 kV.
 const POINTS_PER_CELL: usize = 20;
-/// Parts before those of the blocks hold modes.
+/// Parts before those of the blocks' images.
 const BLOCK_PARTS: usize = 1000;
-/// Parts before those of blocks in a wider field hold the others.
-const WIDE_PARTS: usize = 100_000;
+/// Parts before those with what a wider field changes.
+const FIELD_PARTS: usize = 100_000;
 
 /// What a response is to be learnt of, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +49,6 @@ impl Curriculum {
         let blocks = TrainingSettings {
             blocks: 0,
             validation_blocks: 0,
-            wide_blocks: 0,
             modes: 0,
             ridge: 0.0,
             ..self.training.clone()
@@ -77,179 +80,111 @@ impl Curriculum {
         let parts = Parts::new(folder, &self.key());
         let blocks = self.training.blocks + self.training.validation_blocks;
         let bar = reporter.bar("blocks", blocks as u64);
-        let mut first: Vec<Option<Array4<f64>>> = vec![None; FIRST_BLOCKS];
-        let schools = self.schools(&parts, &mut first)?;
         for index in 0..blocks {
             if parts.read(BLOCK_PARTS + index).is_none() {
-                let images = match first.get_mut(index).and_then(Option::take) {
-                    Some(images) => images,
-                    None => self.images(index, 1)?,
-                };
-                parts.write(
-                    BLOCK_PARTS + index,
-                    &self.samples(index, &images, &schools)?,
+                let images = self.block(index)?.images(
+                    &self.microscope,
+                    &self.training.depths(),
+                    self.side(),
+                    1,
                 )?;
+                parts.write(BLOCK_PARTS + index, &numbers(images))?;
+            }
+            if parts.read(FIELD_PARTS + index).is_none() {
+                parts.write(FIELD_PARTS + index, &numbers(self.widening(index)?))?;
             }
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let bar = reporter.bar("blocks in a wider field", self.training.wide_blocks as u64);
-        for index in 0..self.training.wide_blocks {
-            if parts.read(WIDE_PARTS + index).is_none() {
-                let images = self.images(index, self.training.wide_copies)?;
-                let samples = self.samples(index, &images, &schools)?;
-                parts.write(WIDE_PARTS + index, &samples)?;
-            }
-            bar.inc(1);
-        }
-        bar.finish_and_clear();
-        let mut responses = Vec::new();
-        for (detector, name) in self.microscope.detectors.keys().enumerate() {
-            let mut lessons: Vec<Lesson> = (0..blocks)
-                .map(|index| self.lesson(index, detector, &parts))
-                .collect::<Result<_>>()?;
-            schools[detector].widen(&mut lessons)?;
-            responses.push(self.response(name, &lessons, &schools[detector], reporter)?);
-        }
-        Ok(responses)
+        let detectors = self.microscope.detectors.keys().enumerate();
+        detectors
+            .map(|(detector, name)| self.response(name, detector, &parts, reporter))
+            .collect()
     }
 
-    /// Images of a block in a field of `copies` by `copies` of it, `(detector, depth, y, x)`.
-    fn images(&self, index: usize, copies: usize) -> Result<Array4<f64>> {
-        let (depths, side) = (self.training.depths(), self.side());
-        let block = self.block(index)?;
-        let images = block.images(&self.microscope, &depths, side, copies)?;
-        let (detectors, depths, _) = images.dim();
-        images
-            .into_shape_with_order((detectors, depths, side, side))
+    /// What a wider field changes at the tilt of a block, on an ideal cell, `(detector, depth, probe)`.
+    fn widening(&self, index: usize) -> Result<Array3<f64>> {
+        let cell = IdealCell {
+            microscope: &self.microscope,
+            edge: self.edge,
+            depths: &self.training.depths(),
+            tilt_mrad: self.block(index)?.tilt_mrad,
+        };
+        cell.widening(
+            self.training.cells,
+            self.training.field_cells,
+            POINTS_PER_CELL,
+        )
+    }
+
+    /// Images `(depth, y, x)` with `side` pixels, as a part tells them.
+    fn told(
+        &self,
+        parts: &Parts,
+        part: usize,
+        detector: usize,
+        side: usize,
+    ) -> Result<Array3<f64>> {
+        let lost = || {
+            let got = format!("part {part} is gone");
+            Error::unmeasurable("learning a response", got, "parts that nobody removes")
+        };
+        let depths = self.training.depths().len();
+        let numbers = parts.read(part).ok_or_else(lost)?;
+        let mut own = numbers.chunks(depths * side * side).skip(detector);
+        let own = own.next().ok_or_else(lost)?.iter().copied().map(f64::from);
+        Array3::from_shape_vec((depths, side, side), own.collect())
             .map_err(Error::compute("shaping images"))
     }
 
-    /// What samples are told in, per detector; images that were made for it are left in `first`.
-    fn schools(&self, parts: &Parts, first: &mut [Option<Array4<f64>>]) -> Result<Vec<School>> {
-        let pixels = SIDE * SIDE;
-        let read = |part: usize| -> Option<Modes> {
-            let numbers = parts.read(part)?;
-            let shape = (numbers.len() / pixels, pixels);
-            let images = Array2::from_shape_vec(shape, numbers).ok()?;
-            Some(Modes { images })
-        };
-        let mut schools = Vec::new();
-        for detector in 0..self.microscope.detectors.len() {
-            let mut modes = Vec::new();
-            for kind in Kind::ALL {
-                let part = 3 * detector + kind as usize;
-                let made = match read(part) {
-                    Some(modes) => modes,
-                    None => {
-                        let modes = self.first_modes(detector, kind, first)?;
-                        parts.write(part, modes.images.as_slice().unwrap_or_default())?;
-                        modes
-                    }
-                };
-                modes.push(made);
-            }
-            schools.push(School::new(self.edge, three(modes)?, self.training.ridge));
-        }
-        Ok(schools)
-    }
-
-    fn first_modes(
-        &self,
-        detector: usize,
-        kind: Kind,
-        first: &mut [Option<Array4<f64>>],
-    ) -> Result<Modes> {
-        let depths = self.training.depths();
-        let mut patches = Vec::new();
-        let used = first.len().min(self.training.blocks);
-        for (index, images) in first.iter_mut().enumerate().take(used) {
-            if images.is_none() {
-                *images = Some(self.images(index, 1)?);
-            }
-            let Some(images) = images else { continue };
+    /// The images of all blocks on a detector, `(depth, y, x)`.
+    fn lectures(&self, parts: &Parts, detector: usize) -> Result<Vec<Lecture>> {
+        let blocks = self.training.blocks + self.training.validation_blocks;
+        let read = |index| {
             let block = self.block(index)?;
-            for depth in some(depths.len()) {
-                let sites = block.sites(depths[depth])?;
-                let places = kind.places(self.training.cells);
-                let image = images.slice(s![detector, depth, .., ..]);
-                patches.push(cut(image, &sites, &places, self.edge));
-            }
-        }
-        Ok(School::modes(kind, &patches, self.edge))
+            Ok(Lecture {
+                sites: block.sites_at(&self.training.depths())?,
+                tilt_mrad: block.tilt_mrad,
+                images: self.told(parts, BLOCK_PARTS + index, detector, self.side())?,
+                widening: self.told(parts, FIELD_PARTS + index, detector, POINTS_PER_CELL)?,
+            })
+        };
+        (0..blocks).map(read).collect()
     }
 
-    /// Coefficients of all detectors and kinds `(depth, column, mode)`, then the contrast of each depth, detector by detector.
-    fn samples(&self, index: usize, images: &Array4<f64>, schools: &[School]) -> Result<Vec<f32>> {
-        let sites = self.block(index)?.sites_at(&self.training.depths())?;
-        let mut numbers = Vec::new();
-        for (images, school) in images.outer_iter().zip(schools) {
-            for kind in Kind::ALL {
-                for (image, sites) in images.outer_iter().zip(&sites) {
-                    numbers.extend(school.sample(image, sites, kind));
+    /// What samples are told in, from some columns at some depths of all blocks.
+    fn school(&self, lectures: &[Lecture]) -> Result<School> {
+        let modes = Kind::ALL.map(|kind| {
+            let mut patches = Vec::new();
+            for (number, lecture) in lectures.iter().enumerate() {
+                let depths = lecture.sites.len();
+                let places = kind.places(self.training.cells).into_iter();
+                let places: Vec<_> = places
+                    .skip(number % MODE_COLUMNS)
+                    .step_by(MODE_COLUMNS)
+                    .collect();
+                for turn in 0..MODE_DEPTHS.min(depths) {
+                    let depth = (number + turn * depths / MODE_DEPTHS) % depths;
+                    let image = lecture.images.index_axis(Axis(0), depth);
+                    patches.push(cut(image, &lecture.sites[depth], &places, self.edge));
                 }
             }
-            for image in images.outer_iter() {
-                let most = image.iter().fold(f64::MIN, |m, x| m.max(*x));
-                let least = image.iter().fold(f64::MAX, |m, x| m.min(*x));
-                numbers.push((most - least) as f32);
-            }
-        }
-        Ok(numbers)
-    }
-
-    fn lesson(&self, index: usize, detector: usize, parts: &Parts) -> Result<Lesson> {
-        let lost = || {
-            let got = format!("block {index} is gone");
-            Error::unmeasurable("learning a response", got, "parts that nobody removes")
-        };
-        let block = self.block(index)?;
-        let depths = self.training.depths();
-        let read = |part: usize| -> Option<([Array3<f32>; 3], Vec<f64>)> {
-            let numbers = parts.read(part)?;
-            let length = numbers.len() / self.microscope.detectors.len();
-            let own = numbers.get(detector * length..(detector + 1) * length)?;
-            let (own, contrast) = own.split_at_checked(length.checked_sub(depths.len())?)?;
-            let contrast = contrast.iter().copied().map(f64::from).collect();
-            Some((self.told(own, depths.len()), contrast))
-        };
-        let (samples, contrast) = read(BLOCK_PARTS + index).ok_or_else(lost)?;
-        let wide = match index < self.training.wide_blocks {
-            true => Some(read(WIDE_PARTS + index).ok_or_else(lost)?.0),
-            false => None,
-        };
-        Ok(Lesson {
-            sites: block.sites_at(&depths)?,
-            tilt_mrad: block.tilt_mrad,
-            samples,
-            wide,
-            contrast,
-        })
-    }
-
-    /// Coefficients of all kinds, `(column, depth, mode)` each, as one part tells them.
-    fn told(&self, numbers: &[f32], depths: usize) -> [Array3<f32>; 3] {
-        let columns = Kind::ALL.map(|kind| kind.places(self.training.cells).len());
-        // Every kind has as many modes as the others.
-        let modes = numbers.len() / depths / columns.iter().sum::<usize>();
-        let mut numbers = numbers.iter().copied();
-        columns.map(|columns| {
-            let mut samples = Array3::from_shape_simple_fn((depths, columns, modes), || {
-                numbers.next().unwrap_or_default()
-            });
-            samples.swap_axes(0, 1);
-            samples
-        })
+            School::modes(kind, &patches, self.edge)
+        });
+        Ok(School::new(self.edge, modes, self.training.ridge))
     }
 
     /// Chooses orders by their errors on the last blocks, then learns from all.
     fn response(
         &self,
-        detector: &str,
-        lessons: &[Lesson],
-        school: &School,
+        name: &str,
+        detector: usize,
+        parts: &Parts,
         reporter: &Reporter,
     ) -> Result<Response> {
+        let lectures = self.lectures(parts, detector)?;
+        let school = self.school(&lectures)?;
+        let lessons: Vec<Lesson> = lectures.iter().map(|l| l.lesson(&school)).collect();
         let all: Vec<&Lesson> = lessons.iter().collect();
         let (seen, unseen) = all.split_at(self.training.blocks);
         let depths = some(self.training.depths().len());
@@ -262,7 +197,7 @@ impl Curriculum {
             let percents: Vec<String> =
                 errors.iter().map(|e| format!("{:.3}", 100.0 * e)).collect();
             reporter.detail(format!(
-                "{detector}, {kind:?} columns: rms errors by order {} % of the contrast",
+                "{name}, {kind:?} columns: rms errors by order {} % of the contrast",
                 percents.join(", ")
             ));
             kernels.push(school.kernel(&all, kind, order, self.training.modes)?);
@@ -270,7 +205,7 @@ impl Curriculum {
         }
         Ok(Response {
             microscope: self.microscope.clone(),
-            detector: detector.to_owned(),
+            detector: name.to_owned(),
             edge: self.edge,
             training: self.training.clone(),
             depths: self.training.depths(),
@@ -279,6 +214,68 @@ impl Curriculum {
             certificate: Certificate::default(),
         })
     }
+}
+
+/// A block that was run.
+struct Lecture {
+    /// The columns down to each depth.
+    sites: Vec<Sites>,
+    tilt_mrad: [f64; 2],
+    /// `(depth, y, x)`.
+    images: Array3<f64>,
+    /// What a wider field changes on an ideal cell, `(depth, y, x)`.
+    widening: Array3<f64>,
+}
+
+impl Lecture {
+    /// Coefficients of all patches, as in the wider field.
+    fn lesson(&self, school: &School) -> Lesson {
+        Lesson {
+            sites: self.sites.clone(),
+            tilt_mrad: self.tilt_mrad,
+            samples: Kind::ALL.map(|kind| self.samples(kind, school)),
+            contrast: self.images.outer_iter().map(contrast).collect(),
+        }
+    }
+
+    /// Coefficients of the patches of a kind, `(column, depth, mode)`.
+    fn samples(&self, kind: Kind, school: &School) -> Array3<f32> {
+        let ideal = Sites::undistorted(self.sites[0].edge);
+        let (places, of_cell) = (kind.places(self.sites[0].cells[0]), kind.places(1));
+        let like = |place: &[i64; 2]| {
+            let same = |other: &[i64; 2]| (0..2).all(|axis| (place[axis] - other[axis]) % 2 == 0);
+            of_cell.iter().position(same).unwrap_or(0)
+        };
+        let depths: Vec<Array2<f32>> = (0..self.sites.len())
+            .into_par_iter()
+            .map(|depth| {
+                let image = self.images.index_axis(Axis(0), depth);
+                let widening = self.widening.index_axis(Axis(0), depth);
+                let mut samples = school.sample(image, &self.sites[depth], kind);
+                let changes = school.sample(widening, &ideal, kind);
+                for (mut sample, place) in samples.rows_mut().into_iter().zip(&places) {
+                    sample += &changes.row(like(place));
+                }
+                samples
+            })
+            .collect();
+        let modes = depths[0].ncols();
+        Array3::from_shape_fn(
+            (places.len(), depths.len(), modes),
+            |(column, depth, mode)| depths[depth][(column, mode)],
+        )
+    }
+}
+
+/// Difference of the strongest and the weakest pixel.
+fn contrast(image: ArrayView2<'_, f64>) -> f64 {
+    let most = image.iter().fold(f64::MIN, |m, x| m.max(*x));
+    most - image.iter().fold(f64::MAX, |m, x| m.min(*x))
+}
+
+/// Numbers as parts keep them.
+fn numbers(images: Array3<f64>) -> Vec<f32> {
+    images.into_iter().map(|x| x as f32).collect()
 }
 
 /// One for each kind of column.

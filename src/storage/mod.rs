@@ -20,6 +20,7 @@ pub mod parts;
 pub mod patterns;
 mod pixels;
 pub mod polarization;
+pub mod positions;
 mod pycroscopy;
 mod raster;
 mod records;

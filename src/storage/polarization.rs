@@ -1,7 +1,8 @@
 //! `polarization.hspy`: a polarization map that HyperSpy opens as four images, and the raw cells beside them.
 //!
 //! `/Experiments/{dx,dy,sigma_dx,sigma_dy}/data` [pm] are the map on a regular grid, NaN where it has no cell;
-//! `/cells/{position,displacement,sigma,flags}` are the cells as measured.
+//! `/cells/{position,displacement,sigma,flags}` are the cells as measured; further [`Quantity`]s of each cell lie beside them, and
+//! on the grid where they are asked for.
 
 use std::path::Path;
 
@@ -68,6 +69,43 @@ impl MapGrid {
     }
 }
 
+/// One number for each cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Quantity {
+    /// Name of the column and of the data set, with the unit.
+    pub name: &'static str,
+    /// Unit; empty for a pure number.
+    pub units: &'static str,
+    /// Decimals in tables.
+    pub decimals: usize,
+    /// One number a cell; NaN where it is not known.
+    pub values: Vec<f64>,
+}
+
+impl Quantity {
+    /// A quantity from its fields.
+    #[must_use]
+    pub fn new(name: &'static str, units: &'static str, decimals: usize, values: Vec<f64>) -> Self {
+        Self {
+            name,
+            units,
+            decimals,
+            values,
+        }
+    }
+}
+
+/// What a file of a map holds beside D.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct MapExtras {
+    /// More numbers of each cell, `/cells/<name>`.
+    pub quantities: Vec<Quantity>,
+    /// Names of those that are on the grid too, `/Experiments/<name>`.
+    pub on_grid: Vec<&'static str>,
+    /// What the numbers rest on: attributes of `/cells`.
+    pub statements: Vec<(&'static str, String)>,
+}
+
 /// Writes `polarization.hspy`; the file appears whole or not at all.
 ///
 /// # Errors
@@ -79,6 +117,30 @@ pub fn write_polarization(
     provenance: &Provenance,
     force: bool,
 ) -> Result<()> {
+    write_map(path, cells, &MapExtras::default(), grid, provenance, force)
+}
+
+/// Writes `polarization.hspy` with more than D; the file appears whole or not at all.
+///
+/// # Errors
+/// The file exists and `force` is not set, the grid names a cell that is not there, a quantity has not one number a cell, or the
+/// system refuses.
+pub fn write_map(
+    path: &Path,
+    cells: &[PolarVector],
+    extras: &MapExtras,
+    grid: &MapGrid,
+    provenance: &Provenance,
+    force: bool,
+) -> Result<()> {
+    let uneven = extras
+        .quantities
+        .iter()
+        .find(|q| q.values.len() != cells.len());
+    if let Some(uneven) = uneven {
+        let got = format!("{} numbers for {} cells", uneven.values.len(), cells.len());
+        return Err(Error::data(path, uneven.name, got, "one a cell"));
+    }
     if let Some(index) = grid
         .cells
         .iter()
@@ -95,13 +157,18 @@ pub fn write_polarization(
     let sink = Sink::create(path, force)?;
     let root = sink.root();
     hspy::start_layout(root)?;
-    write_maps(&root.create_group("Experiments")?, cells, grid)?;
-    write_cells(&sink, cells)?;
+    write_maps(&root.create_group("Experiments")?, cells, extras, grid)?;
+    write_cells(&sink, cells, extras)?;
     records::write_provenance(root, provenance)?;
     sink.finish()
 }
 
-fn write_maps(experiments: &Node, cells: &[PolarVector], grid: &MapGrid) -> Result<()> {
+fn write_maps(
+    experiments: &Node,
+    cells: &[PolarVector],
+    extras: &MapExtras,
+    grid: &MapGrid,
+) -> Result<()> {
     let (rows, cols) = grid.cells.dim();
     let axis = |name, axis: usize, size| SignalAxis {
         name,
@@ -129,10 +196,16 @@ fn write_maps(experiments: &Node, cells: &[PolarVector], grid: &MapGrid) -> Resu
             &axes,
         )?;
     }
+    let more = extras.quantities.iter();
+    for quantity in more.filter(|q| extras.on_grid.contains(&q.name)) {
+        let value = |cell: Option<usize>| cell.map_or(f32::NAN, |i| quantity.values[i] as f32);
+        let map = grid.cells.mapv(value);
+        hspy::write_signal(experiments, quantity.name, quantity.name, map.view(), &axes)?;
+    }
     Ok(())
 }
 
-fn write_cells(sink: &Sink, cells: &[PolarVector]) -> Result<()> {
+fn write_cells(sink: &Sink, cells: &[PolarVector], extras: &MapExtras) -> Result<()> {
     let node = sink.root().create_group("cells")?;
     let column = |field: fn(&PolarVector) -> [f64; 2]| -> Vec<[f64; 2]> {
         cells.iter().map(field).collect()
@@ -147,6 +220,13 @@ fn write_cells(sink: &Sink, cells: &[PolarVector]) -> Result<()> {
     records::write_rows(&node, "sigma", &column(|cell| cell.sigma), "pm")?;
     let flags: Vec<u32> = cells.iter().map(|cell| cell.flags).collect();
     node.write("flags", aview1(&flags))?;
+    for quantity in &extras.quantities {
+        let dataset = node.write(quantity.name, aview1(&quantity.values))?;
+        node.label(&dataset, "units", quantity.units)?;
+    }
+    for (name, text) in &extras.statements {
+        node.set_text(name, text)?;
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::output;
+use super::polarization::Quantity;
 use crate::crystal::polarization::PolarVector;
 use crate::error::{Error, Result};
 
@@ -64,7 +65,23 @@ pub fn write_table<R: IntoIterator<Item = String>>(
 /// # Errors
 /// The system refuses.
 pub fn write_polarization(path: &Path, cells: &[PolarVector]) -> Result<()> {
-    let rows = cells.iter().map(|cell| {
+    write_map(path, cells, &[], &[])
+}
+
+/// Writes `polarization.csv` with further columns: numbers of each cell, and words that hold for all of them.
+///
+/// # Errors
+/// A quantity has not one number a cell, or the system refuses.
+pub fn write_map(
+    path: &Path,
+    cells: &[PolarVector],
+    quantities: &[Quantity],
+    words: &[(&str, &str)],
+) -> Result<()> {
+    let mut header = POLARIZATION.to_vec();
+    header.extend(quantities.iter().map(|quantity| quantity.name));
+    header.extend(words.iter().map(|(name, _)| *name));
+    let rows = cells.iter().enumerate().map(|(number, cell)| {
         let mut row: Vec<String> = cell
             .position
             .iter()
@@ -73,9 +90,15 @@ pub fn write_polarization(path: &Path, cells: &[PolarVector]) -> Result<()> {
         let picometres = cell.displacement.iter().chain(&cell.sigma);
         row.extend(picometres.map(|&v| field(v, DISPLACEMENT_DECIMALS)));
         row.push(cell.flags.to_string());
+        // A quantity that is too short leaves the row short, which the table refuses.
+        let values = quantities
+            .iter()
+            .filter_map(|q| Some((q.values.get(number)?, q.decimals)));
+        row.extend(values.map(|(&value, decimals)| field(value, decimals)));
+        row.extend(words.iter().map(|(_, word)| (*word).to_owned()));
         row
     });
-    write_table(path, &POLARIZATION, rows)
+    write_table(path, &header, rows)
 }
 
 /// Reads `polarization.csv`; columns are found by name, further ones are passed over, empty fields are NaN.

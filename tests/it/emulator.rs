@@ -47,7 +47,6 @@ fn curriculum() -> Curriculum {
         training: TrainingSettings {
             blocks: 8,
             validation_blocks: 1,
-            wide_blocks: 2,
             cells: CELLS,
             depth_cells: DEPTH,
             least_depth_cells: DEPTH - 1,

@@ -11,6 +11,7 @@ mod fuzz;
 mod micrographs;
 mod multislice;
 mod network;
+mod positions;
 mod readers;
 mod settings;
 mod simulation;

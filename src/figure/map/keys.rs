@@ -1,7 +1,7 @@
 //! The column of keys beside the panels: wheel, arrow, colour bar, signs.
 
 use super::arrows::ArrowScale;
-use super::layers::{draw_a, draw_b};
+use super::layers::{draw_a, draw_b, draw_wall_line};
 use super::layout::{KEYS_WIDTH, Layout};
 use super::{Layer, MapStyle, Panel, drawable, wheel_radius};
 use crate::crystal::polarization::PolarVector;
@@ -21,6 +21,8 @@ const WHEEL_RADIUS: f64 = 52.0;
 const BAR_HEIGHT: f64 = 170.0;
 /// Longest arrow in the key [px].
 const LONGEST_SAMPLE: f64 = 70.0;
+/// Where words beside a sign begin [px].
+const INDENT: f64 = 28.0;
 /// Room between keys [px].
 const KEY_GAP: f64 = 16.0;
 
@@ -36,9 +38,10 @@ enum Key {
     Wheel(Wheel),
     /// An arrow as long as the wheel's radius.
     Arrow,
-    HollowArrow,
+    HollowArrow(&'static str),
     GreyCell(&'static str),
     EmptyCell(&'static str),
+    Wall,
     A(usize),
     B(usize),
     Bar,
@@ -62,6 +65,9 @@ impl Keys {
         keys.add_vectors(panels, style, &arrow_sets);
         keys.add_columns(panels);
         keys.add_bar(panels);
+        if !style.walls.is_empty() {
+            keys.entries.push(Key::Wall);
+        }
         keys
     }
 
@@ -93,10 +99,10 @@ impl Keys {
                 .count()
         };
         if flagged(arrow_sets) > 0 {
-            self.entries.push(Key::HollowArrow);
+            self.entries.push(Key::HollowArrow(style.flagged));
         }
         if flagged(&fields) > 0 {
-            self.entries.push(Key::GreyCell("flagged"));
+            self.entries.push(Key::GreyCell(style.flagged));
         }
         if self.arrows.thinning > 1 && !arrow_sets.is_empty() {
             let number = self.arrows.thinning * self.arrows.thinning;
@@ -161,8 +167,10 @@ impl Keys {
     fn key_height(&self, key: &Key) -> f64 {
         match key {
             Key::Wheel(_) => 2.0 * WHEEL_RADIUS + LABEL_SIZE + 8.0,
-            Key::Arrow | Key::HollowArrow | Key::GreyCell(_) | Key::EmptyCell(_) => {
-                LABEL_SIZE + 4.0
+            Key::Arrow | Key::Wall | Key::EmptyCell(_) => LABEL_SIZE + 4.0,
+            Key::HollowArrow(text) | Key::GreyCell(text) => {
+                let lines = word_lines(text).len() as f64;
+                LABEL_SIZE * (1.0 + (lines - 1.0) * LINE_SPACING) + 4.0
             }
             Key::A(_) | Key::B(_) => LABEL_SIZE,
             Key::Bar => self.bar.height(BAR_HEIGHT),
@@ -184,9 +192,13 @@ impl Keys {
                 let text = format!("{} pm", significant(magnitude));
                 word(canvas, [x + length + 8.0, middle], &text);
             }
-            Key::HollowArrow => {
+            Key::HollowArrow(text) => {
                 self.draw_arrow(canvas, [x, middle], 20.0, 1);
-                word(canvas, [x + 28.0, middle], "flagged");
+                words(canvas, [x + INDENT, middle], text);
+            }
+            Key::Wall => {
+                draw_wall_line(canvas, [x, middle], [x + 20.0, middle]);
+                word(canvas, [x + INDENT, middle], "domain wall");
             }
             Key::GreyCell(text) | Key::EmptyCell(text) => {
                 let is_grey = matches!(key, Key::GreyCell(_));
@@ -197,7 +209,7 @@ impl Keys {
                     height: LABEL_SIZE,
                 };
                 canvas.rect(cell, &Paint::fill(if is_grey { NO_VALUE } else { GRID }));
-                word(canvas, [x + 20.0, middle], text);
+                words(canvas, [x + INDENT, middle], text);
             }
             Key::A(count) => {
                 draw_a(canvas, [x + 6.0, middle], 5.0);
@@ -238,6 +250,16 @@ fn word(canvas: &mut Canvas, [x, middle]: [f64; 2], text: &str) {
         text,
         &TextStyle::new(LABEL_SIZE),
     );
+}
+
+/// Several lines beside a sign, the first in its middle.
+fn words(canvas: &mut Canvas, [x, middle]: [f64; 2], text: &str) {
+    let first = [x, middle + 0.36 * LABEL_SIZE];
+    canvas.paragraph(first, &word_lines(text), &TextStyle::new(LABEL_SIZE));
+}
+
+fn word_lines(text: &str) -> Vec<String> {
+    wrap(text, LABEL_SIZE, Weight::Regular, KEYS_WIDTH - INDENT)
 }
 
 fn note_lines(text: &str) -> Vec<String> {

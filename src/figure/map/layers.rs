@@ -2,12 +2,12 @@
 
 use super::keys::Keys;
 use super::layout::{Place, pitch};
-use super::{Layer, MapStyle, Panel, Split, drawable};
+use super::{Layer, MapStyle, Panel, Split, WallLine, drawable};
 use crate::crystal::polarization::{Point, PolarVector};
 use crate::error::{Error, Result};
 use crate::figure::axes::{LABEL_SIZE, draw_nothing};
 use crate::figure::canvas::{Anchor, Canvas, Frame, Paint, TextStyle};
-use crate::figure::colour::{BLACK, GRID, INK, NO_VALUE, Rgb, Wheel};
+use crate::figure::colour::{BLACK, GRID, INK, NO_VALUE, Rgb, WHITE, Wheel};
 use crate::figure::micrograph::{coloured_png, grey_png};
 use crate::image::Image;
 use crate::neighbours::Neighbours;
@@ -59,10 +59,46 @@ pub(super) fn draw_layer(
     if is_empty {
         draw_nothing(canvas, place.frame, "nothing to show");
     }
+    for wall in &style.walls {
+        draw_wall(canvas, wall, place);
+    }
     if let Some(split) = &style.split {
         draw_split(canvas, split, place);
     }
     Ok(())
+}
+
+/// A wall: its middle as a dark line with a light edge, its width as a band.
+fn draw_wall(canvas: &mut Canvas, wall: &WallLine, place: &Place) {
+    let [from, to] = wall.ends.map(|end| place.at(end));
+    let step = [to[0] - from[0], to[1] - from[1]];
+    let length = step[0].hypot(step[1]);
+    if !(length > 0.0 && length.is_finite()) {
+        return;
+    }
+    let side = wall.half_width * place.scale / length;
+    let across = [-side * step[1], side * step[0]];
+    if wall.half_width > 0.0 {
+        let corner = |end: [f64; 2], sign: f64| [0, 1].map(|k| end[k] + sign * across[k]);
+        let band = [
+            corner(from, 1.0),
+            corner(to, 1.0),
+            corner(to, -1.0),
+            corner(from, -1.0),
+        ];
+        let paint = Paint {
+            opacity: 0.12,
+            ..Paint::fill(BLACK)
+        };
+        canvas.polyline(&band, true, &paint);
+    }
+    draw_wall_line(canvas, from, to);
+}
+
+/// The middle of a wall [px].
+pub(super) fn draw_wall_line(canvas: &mut Canvas, from: [f64; 2], to: [f64; 2]) {
+    canvas.line(from, to, &Paint::stroke(WHITE, 3.4));
+    canvas.line(from, to, &Paint::stroke(BLACK, 1.6));
 }
 
 /// An image at its place: pixel (0, 0) has its centre at the origin.

@@ -79,6 +79,15 @@ pub enum Split {
     },
 }
 
+/// A straight piece of a domain wall.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WallLine {
+    /// Its ends [Å].
+    pub ends: [Point; 2],
+    /// Half width of the wall [Å]: a band of twice this is shaded; 0 for none.
+    pub half_width: f64,
+}
+
 /// What holds for all panels of a figure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapStyle {
@@ -88,6 +97,10 @@ pub struct MapStyle {
     pub convention: String,
     /// A line through every panel.
     pub split: Option<Split>,
+    /// Domain walls, drawn over every panel.
+    pub walls: Vec<WallLine>,
+    /// What vectors with flags are called in the key.
+    pub flagged: &'static str,
     /// Quantity and unit of the colour bar.
     pub scalar_label: String,
     /// Ends of the colour bar; `None` takes the extremes of what is drawn.
@@ -104,6 +117,8 @@ impl Default for MapStyle {
             radius_pm: None,
             convention: "D = B − mean of 4 A".to_owned(),
             split: None,
+            walls: Vec::new(),
+            flagged: "flagged",
             scalar_label: String::new(),
             scalar_limits: None,
             scalar_scale: ColourScale::default(),
