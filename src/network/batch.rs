@@ -1,20 +1,21 @@
 //! The gradient of a batch, shard by shard.
 //!
-//! A batch is cut into shards of [`SHARD`] samples, whatever the number of threads. Each shard goes through the network by
+//! A batch is cut into shards of [`Batches::shard`] samples, whatever the number of threads. Each shard goes through the network by
 //! itself, so everything about it stays in the cache of one core; the gradients are added in the order of the shards. The same
 //! seed therefore gives the same bits on any number of threads.
 
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use super::architecture::{Architecture, OUTPUTS, Weights};
+use super::architecture::{Architecture, OUTPUTS, Prepared, Role, Weights};
+use super::loss::Loss;
 use super::samples::Samples;
 use super::symmetry::Symmetry;
 use crate::error::{Error, Result};
 use crate::rng::{Rng, stream};
 
-/// Samples that go through the network together; part of the result, since it fixes the order of sums.
-pub(super) const SHARD: usize = 8;
+/// Weights whose gradients one thread adds up at a time; fewer are not worth waking another one.
+const CHUNK: usize = 32_768;
 
 /// What batches are made of.
 #[derive(Debug)]
@@ -25,8 +26,14 @@ pub(super) struct Batches<'a> {
     pub architecture: Architecture,
     /// Side of the sub-images [px].
     pub window: usize,
-    /// Displacements are divided by this [pm].
-    pub scale: f64,
+    /// What each component of the labels is divided by: those of D by the same number of pm, then what is said beside D.
+    pub scales: Vec<f64>,
+    /// First components of vectors among the labels: they turn with the image.
+    pub vectors: Vec<usize>,
+    /// What is made small.
+    pub loss: Loss,
+    /// Samples that go through the network together; part of the result, since it fixes the order of sums.
+    pub shard: usize,
     /// Whether samples are turned and mirrored, labels with them.
     pub augment: bool,
 }
@@ -40,31 +47,23 @@ impl Batches<'_> {
         seed: u64,
         epoch: usize,
     ) -> Result<(f64, Weights)> {
-        let tensors = self.architecture.tensors(weights).map_err(compute)?;
+        let prepared = self.architecture.prepared(weights).map_err(compute)?;
         let shards: Vec<(f64, Weights)> = batch
-            .par_chunks(SHARD)
+            .par_chunks(self.shard)
             .map(|shard| {
-                let (images, targets) = self.gather(shard, seed, epoch);
-                self.shard_gradient(&tensors, images, targets, batch.len())
+                let (images, labels) = self.gather(shard, seed, epoch);
+                self.shard_gradient(&prepared, images, &labels, batch.len())
             })
             .collect::<candle_core::Result<_>>()
             .map_err(compute)?;
-        let mut shards = shards.into_iter();
-        let first = shards.next().unwrap_or_default();
-        Ok(shards.fold(first, |(sum, mut total), (squares, gradient)| {
-            for (total, gradient) in total.iter_mut().zip(&gradient) {
-                for (total, gradient) in total.iter_mut().zip(gradient) {
-                    *total += gradient;
-                }
-            }
-            (sum + squares, total)
-        }))
+        let squares = shards.iter().map(|(squares, _)| squares).sum();
+        Ok((squares, added(shards)))
     }
 
     /// Images and scaled labels of a shard, turned and mirrored where asked for.
     fn gather(&self, shard: &[usize], seed: u64, epoch: usize) -> (Vec<f32>, Vec<f32>) {
         let mut images = Vec::with_capacity(shard.len() * self.window * self.window);
-        let mut targets = Vec::with_capacity(shard.len() * OUTPUTS);
+        let mut labels = Vec::with_capacity(shard.len() * self.scales.len());
         for &sample in shard {
             let symmetry = if self.augment {
                 let index = (epoch * self.samples.count() + sample) as u64;
@@ -80,37 +79,83 @@ impl Batches<'_> {
                 self.window,
                 &mut images,
             );
-            let target = [0, 1].map(|c| self.samples.targets[(sample, c)]);
-            let turned = symmetry.turn_vector(target);
-            targets.extend(turned.map(|d| (f64::from(d) / self.scale) as f32));
+            let first = labels.len();
+            let row = self.samples.targets.row(sample);
+            labels.extend(
+                row.iter()
+                    .zip(&self.scales)
+                    .map(|(&v, s)| (f64::from(v) / s) as f32),
+            );
+            for vector in self.vectors.iter().map(|c| first + c) {
+                let turned = symmetry.turn_vector([labels[vector], labels[vector + 1]]);
+                labels[vector..vector + 2].copy_from_slice(&turned);
+            }
         }
-        (images, targets)
+        (images, labels)
     }
 
-    /// Sum of squared errors of one shard, and its part of the gradient of the batch's mean.
+    /// Sum of squared errors of D of one shard, and its part of the gradient of the batch's mean; for running statistics its
+    /// part of the batch's mean of them.
     fn shard_gradient(
         &self,
-        weights: &[Tensor],
+        prepared: &Prepared,
         images: Vec<f32>,
-        targets: Vec<f32>,
+        labels: &[f32],
         batch: usize,
     ) -> candle_core::Result<(f64, Weights)> {
-        let count = targets.len() / OUTPUTS;
+        let components = self.scales.len();
+        let count = labels.len() / components;
         let shape = (count, self.window, self.window, 1);
         let images = Tensor::from_vec(images, shape, &Device::Cpu)?;
-        let targets = Tensor::from_vec(targets, (count, 1, 1, OUTPUTS), &Device::Cpu)?;
         let mut squares = 0.0;
-        let gradients = self.architecture.gradient(weights, &images, |result| {
-            let errors = (result - targets)?;
-            squares = f64::from(errors.sqr()?.sum_all()?.to_scalar::<f32>()?);
-            // The derivative of Σ error² / (2 batch).
-            errors * (2.0 / (batch * OUTPUTS) as f64)
+        // The derivative of Σ error² / (2 batch).
+        let share = (2.0 / (batch * OUTPUTS) as f64) as f32;
+        let gradients = self.architecture.gradient(prepared, &images, |result| {
+            let outputs: Vec<f32> = result.flatten_all()?.to_vec1()?;
+            let mut gradient = vec![0.0; outputs.len()];
+            let each = outputs.len() / count;
+            let samples = outputs
+                .chunks_exact(each)
+                .zip(labels.chunks_exact(components));
+            for ((outputs, labels), gradient) in samples.zip(gradient.chunks_exact_mut(each)) {
+                squares += self.loss.gradient(outputs, labels, share, gradient);
+            }
+            Tensor::from_vec(gradient, result.dims(), &Device::Cpu)
         })?;
-        let gradients = gradients
-            .iter()
-            .map(|gradient| gradient.flatten_all()?.to_vec1());
+        let part = count as f32 / batch as f32;
+        let gradients = gradients.iter().zip(self.architecture.roles());
+        let gradients = gradients.map(|(gradient, role)| {
+            let mut numbers: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
+            if let Role::Statistic { .. } = role {
+                numbers.iter_mut().for_each(|number| *number *= part);
+            }
+            Ok(numbers)
+        });
         Ok((squares, gradients.collect::<candle_core::Result<_>>()?))
     }
+}
+
+/// The sum of the gradients of all shards, in their order.
+fn added(shards: Vec<(f64, Weights)>) -> Weights {
+    let mut shards = shards.into_iter().map(|(_, gradient)| gradient);
+    let mut total = shards.next().unwrap_or_default();
+    let rest: Vec<Weights> = shards.collect();
+    for (index, total) in total.iter_mut().enumerate() {
+        let add = |(chunk, total): (usize, &mut [f32])| {
+            for gradient in &rest {
+                let gradient = &gradient[index][chunk * CHUNK..];
+                for (total, gradient) in total.iter_mut().zip(gradient) {
+                    *total += gradient;
+                }
+            }
+        };
+        if total.len() <= CHUNK {
+            add((0, total));
+        } else {
+            total.par_chunks_mut(CHUNK).enumerate().for_each(add);
+        }
+    }
+    total
 }
 
 /// The error for a failure inside candle.

@@ -7,18 +7,22 @@
 use super::prediction::Predictions;
 use super::samples::Samples;
 
-/// The residual r that makes the mean of error²/(spread² + r²) over `samples` 1, by component [pm]; 0 where the spread alone
+/// The residual r that makes the mean of error²/(spread² + noise² + r²) over `samples` 1, by component [pm]; 0 where the spread alone
 /// is larger than the errors.
 pub(super) fn residual(predicted: &Predictions, samples: &Samples) -> [f64; 2] {
     std::array::from_fn(|c| {
         let (mean, spread) = (predicted.mean.column(c), predicted.spread.column(c));
+        let noise = predicted.noise.column(c);
         let errors = mean.iter().zip(samples.targets.column(c));
         let terms: Vec<(f64, f64)> = errors
-            .zip(spread)
-            .map(|((mean, &target), &spread)| {
+            .zip(spread.iter().zip(noise))
+            .map(|((mean, &target), (&spread, noise))| {
                 // A single network has no spread.
                 let spread = if spread.is_nan() { 0.0 } else { spread };
-                ((mean - f64::from(target)).powi(2), spread.powi(2))
+                (
+                    (mean - f64::from(target)).powi(2),
+                    spread.powi(2) + noise.powi(2),
+                )
             })
             .collect();
         let count = terms.len() as f64;
@@ -56,6 +60,7 @@ mod tests {
         let mean = Array2::zeros(spread.raw_dim());
         Predictions {
             mean,
+            noise: Array2::zeros(spread.raw_dim()),
             sigma: spread.clone(),
             spread,
         }

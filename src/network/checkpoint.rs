@@ -49,7 +49,7 @@ impl Checkpoint {
         self.folder.join(format!("network-{network}.toml"))
     }
 
-    /// The last state of a network; `None` where there is none.
+    /// The last state of a network, with a running average where it is `averaged`; `None` where there is none.
     ///
     /// # Errors
     /// The checkpoint is of another training, or damaged.
@@ -57,6 +57,7 @@ impl Checkpoint {
         &self,
         network: usize,
         architecture: &Architecture,
+        averaged: bool,
     ) -> Result<Option<State>> {
         let Some(record) = self.record(network)? else {
             return Ok(None);
@@ -79,6 +80,7 @@ impl Checkpoint {
                 weights: part("weights.")?,
                 mean: part("mean.")?,
                 square: part("square.")?,
+                average: averaged.then(|| part("average.")).transpose()?,
                 steps: record.steps,
             },
             best: part("best.")?,
@@ -122,7 +124,11 @@ impl Checkpoint {
             ("square.", &optimizer.square),
             ("best.", &state.best),
         ];
-        for (part, weights) in parts {
+        let average = optimizer
+            .average
+            .iter()
+            .map(|average| ("average.", average));
+        for (part, weights) in parts.into_iter().chain(average) {
             put_weights(&mut tensors, part, architecture, weights)?;
         }
         write_tensors(&self.folder.join(&name), &tensors)?;

@@ -3,13 +3,18 @@
 //! candle's stock CPU convolution spends its time in im2col copies and its gradient in scalar loops; ReLU'(0) is 1 there.
 //! Tensors inside the network are channels last, `(n, y, x, channel)`, weights `(y, x, in, out)`: [`super::kernel`] then
 //! reads patches in place. The gradient of the input is the correlation of the zero-padded gradient with the weights
-//! turned by 180° and input and output exchanged (Dumoulin and Visin, arXiv:1603.07285, section 4).
+//! turned by 180° and input and output exchanged (Dumoulin and Visin, arXiv:1603.07285, section 4); rows of zeros are passed
+//! over, and the gradient of the rectifier is taken while the zeros are put around.
 
 use candle_core::{
-    CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
+    CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
-use super::kernel::{Patches, Real, correlate, for_real, slice, to_lanes, weight_gradient};
+use super::kernel::{
+    Columns, Correlation, Framed, Sliding, WeightGradient, for_real, numbers, padded, slice,
+};
+use super::registers::Real;
+use crate::multislice::Vectors;
 
 /// `input (n, y, x, in) ⋆ weights (y, x, in, out) + bias (out)`, then max(0, ·) where `rectify`; the result is
 /// `(n, y − rows + 1, x − cols + 1, out)`.
@@ -31,42 +36,34 @@ pub(super) fn convolve(
     input.contiguous()?.apply_op3(weights, bias, operation)
 }
 
-/// Sizes of one convolution. A kernel as large as its input is a plain matrix product: one pixel, all numbers as channels.
-#[derive(Debug, Clone, Copy)]
-struct Sizes {
-    count: usize,
-    height: usize,
-    width: usize,
-    inputs: usize,
-    rows: usize,
-    cols: usize,
-    outputs: usize,
+/// How the kernel slides. Where it is a single pixel, all pixels are one row; where it is as large as its input (`whole`), all
+/// images are, and their numbers the channels: both are plain matrix products.
+fn sliding(input: &[usize], weights: &[usize], whole: bool) -> Sliding {
+    let (count, height, width, channels) = if whole {
+        (1, 1, input[0], input[1..].iter().product())
+    } else if weights[..2] == [1, 1] {
+        (1, 1, input[..3].iter().product(), input[3])
+    } else {
+        (input[0], input[1], input[2], input[3])
+    };
+    let (rows, cols) = if whole {
+        (1, 1)
+    } else {
+        (weights[0], weights[1])
+    };
+    Sliding {
+        count,
+        height,
+        width,
+        channels,
+        rows,
+        cols,
+        margin: 0,
+    }
 }
 
-impl Sizes {
-    /// From the shapes of the input `(n, y, x, in)` and of the weights `(y, x, in, out)`.
-    fn new(input: &[usize], weights: &[usize]) -> Self {
-        let whole = input[1..] == weights[..3];
-        let (height, width, inputs, rows, cols) = if whole {
-            (1, 1, input[1..].iter().product(), 1, 1)
-        } else {
-            (input[1], input[2], input[3], weights[0], weights[1])
-        };
-        Self {
-            count: input[0],
-            height,
-            width,
-            inputs,
-            rows,
-            cols,
-            outputs: weights[3],
-        }
-    }
-
-    fn patches(&self) -> Patches {
-        let shape = (self.count, self.height, self.width, self.inputs);
-        Patches::new(shape, (self.rows, self.cols))
-    }
+fn is_whole(input: &[usize], weights: &[usize]) -> bool {
+    input[1..] == weights[..3]
 }
 
 /// The forward operation.
@@ -75,19 +72,21 @@ struct Convolution {
 }
 
 impl Convolution {
-    fn run<T: Real>(&self, input: &[T], weights: &[T], bias: &[T], sizes: Sizes) -> CpuStorage {
-        let patches = sizes.patches();
-        let mut out = vec![T::zero(); patches.count() * sizes.outputs];
-        let lanes = to_lanes(weights, sizes.outputs);
-        correlate(input, &patches, &lanes, &mut out, sizes.outputs);
-        for pixel in out.chunks_exact_mut(sizes.outputs) {
-            for (value, &bias) in pixel.iter_mut().zip(bias) {
-                let sum = *value + bias;
-                let cut = self.rectify && sum <= T::zero();
-                *value = if cut { T::zero() } else { sum };
-            }
-        }
-        T::to_cpu_storage_owned(out)
+    fn run<T: Real>(&self, input: &[T], weights: &[T], bias: &[T], sliding: Sliding) -> Vec<T> {
+        let (height, width) = sliding.result();
+        let outputs = bias.len();
+        let mut out = vec![T::zero(); sliding.count * height * width * outputs];
+        let correlation = Correlation {
+            sliding,
+            input,
+            weights: &Columns::new(weights, outputs),
+            bias: Some(&Columns::new(bias, outputs)),
+            rectify: self.rectify,
+            outputs,
+            out: &mut out,
+        };
+        T::run(Vectors::of_processor(), correlation);
+        out
     }
 }
 
@@ -106,13 +105,12 @@ impl CustomOp3 for Convolution {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (shape, kernel) = (input_layout.dims(), weights_layout.dims());
-        let sizes = Sizes::new(shape, kernel);
-        let out = for_real!(input, T => self.run::<T>(
+        let out = for_real!(input, T => T::to_cpu_storage_owned(self.run::<T>(
             slice(input, input_layout)?,
             slice(weights, weights_layout)?,
             slice(bias, bias_layout)?,
-            sizes,
-        ));
+            sliding(shape, kernel, is_whole(shape, kernel)),
+        )));
         let (height, width) = (shape[1] + 1 - kernel[0], shape[2] + 1 - kernel[1]);
         Ok((out, (shape[0], height, width, kernel[3]).into()))
     }
@@ -125,19 +123,13 @@ impl CustomOp3 for Convolution {
         result: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let gradients = convolution_gradient(
-            input,
-            weights,
-            result,
-            gradient,
-            self.rectify,
-            input.track_op(),
-        )?;
-        Ok((
-            gradients.input,
-            Some(gradients.weights),
-            Some(gradients.bias.reshape(bias.dims())?),
-        ))
+        let whole = is_whole(input.dims(), weights.dims());
+        let turned = input.track_op().then(|| Turned::new(weights, whole));
+        let turned = turned.transpose()?;
+        let result = self.rectify.then_some(result);
+        let of = convolution_gradient(input, weights.dims(), turned.as_ref(), result, gradient)?;
+        let of_bias = of.bias.reshape(bias.dims())?;
+        Ok((of.input, Some(of.weights), Some(of_bias)))
     }
 }
 
@@ -151,175 +143,156 @@ pub(super) struct Gradients {
     pub bias: Tensor,
 }
 
-/// Gradients of `convolve(input, weights, …, rectify) = result` from the `gradient` of the result; that of the input only
-/// where `of_input`.
+/// Gradients of a convolution with weights of the shape `kernel` from the `gradient` of the result. That of the input is only
+/// worked out where there are [`Turned`] weights; `result` is that of the convolution where it rectifies.
 ///
 /// # Errors
 /// A type other than f32 and f64.
 pub(super) fn convolution_gradient(
     input: &Tensor,
-    weights: &Tensor,
-    result: &Tensor,
+    kernel: &[usize],
+    turned: Option<&Turned>,
+    result: Option<&Tensor>,
     gradient: &Tensor,
-    rectify: bool,
-    of_input: bool,
 ) -> Result<Gradients> {
-    let mut gradient = gradient.contiguous()?;
-    if rectify {
-        gradient = gradient.apply_op2_no_bwd(result, &RectifierGradient)?;
+    match input.dtype() {
+        DType::F32 => gradients::<f32>(input, kernel, turned, result, gradient),
+        DType::F64 => gradients::<f64>(input, kernel, turned, result, gradient),
+        other => bail!("numbers of type {other:?}: only f32 and f64"),
     }
-    let (rows, cols, inputs, outputs) = weights.dims4()?;
-    let (kernel, length) = ((rows, cols, inputs), rows * cols * inputs);
-    let both = input.apply_op2_no_bwd(&gradient, &WeightGradient { kernel })?;
-    let operation = InputGradient {
-        shape: input.dims4()?,
-    };
+}
+
+fn gradients<T: Real>(
+    input: &Tensor,
+    kernel: &[usize],
+    turned: Option<&Turned>,
+    result: Option<&Tensor>,
+    gradient: &Tensor,
+) -> Result<Gradients> {
+    let (shape, outputs) = (input.dims(), kernel[3]);
+    let whole = is_whole(shape, kernel);
+    let whole = turned.map_or(whole, |turned| turned.whole);
+    let sliding = sliding(shape, kernel, whole);
+    let (height, width) = sliding.result();
+    let gradient = gradient.contiguous()?;
+    let result = result.map(numbers);
+    let result = result
+        .as_ref()
+        .map(|result| result.slice::<T>())
+        .transpose()?;
+    let framed = Framed::new(
+        numbers(&gradient).slice::<T>()?,
+        result,
+        (sliding.count * height, width, outputs),
+        sliding.cols,
+    );
+    let of_input = turned.map(|turned| {
+        let of_input = input_gradient(&framed, numbers(&turned.weights).slice::<T>()?, sliding);
+        Tensor::from_vec(of_input, shape, &Device::Cpu)
+    });
+    let input = numbers(input);
+    let of_weights = weight_gradient(&framed, input.slice::<T>()?, sliding, outputs);
     Ok(Gradients {
-        input: of_input
-            .then(|| gradient.apply_op2_no_bwd(weights, &operation))
-            .transpose()?,
-        weights: both.narrow(0, 0, length)?.reshape(weights.dims())?,
-        bias: both.narrow(0, length, 1)?.reshape(outputs)?,
+        input: of_input.transpose()?,
+        weights: Tensor::from_vec(of_weights, kernel, &Device::Cpu)?,
+        bias: Tensor::from_vec(framed.sums, outputs, &Device::Cpu)?,
     })
 }
 
-/// `gradient` where the rectified `result` is above zero, 0 elsewhere.
-struct RectifierGradient;
+/// Gradient of the input, from [`Turned`] weights.
+fn input_gradient<T: Real>(framed: &Framed<T>, turned: &[T], sliding: Sliding) -> Vec<T> {
+    let inputs = sliding.channels;
+    let back = Sliding {
+        height: sliding.result().0,
+        width: framed.width,
+        channels: framed.channels,
+        margin: sliding.rows - 1,
+        ..sliding
+    };
+    let (height, width) = back.result();
+    let mut out = vec![T::zero(); back.count * height * width * inputs];
+    let correlation = Correlation {
+        sliding: back,
+        input: &framed.values,
+        weights: &Columns::new(turned, inputs),
+        bias: None,
+        rectify: false,
+        outputs: inputs,
+        out: &mut out,
+    };
+    T::run(Vectors::of_processor(), correlation);
+    out
+}
 
-impl CustomOp2 for RectifierGradient {
-    fn name(&self) -> &'static str {
-        "gradient of the rectifier"
+fn weight_gradient<T: Real>(
+    framed: &Framed<T>,
+    input: &[T],
+    sliding: Sliding,
+    outputs: usize,
+) -> Vec<T> {
+    let length = sliding.rows * sliding.cols * sliding.channels;
+    let mut out = vec![T::zero(); length * framed.channels];
+    let kernel = WeightGradient {
+        sliding,
+        input,
+        gradient: framed,
+        out: &mut out,
+    };
+    T::run(Vectors::of_processor(), kernel);
+    if framed.channels == outputs {
+        return out;
     }
+    let rows = out.chunks_exact(framed.channels);
+    rows.flat_map(|row| &row[..outputs]).copied().collect()
+}
 
-    fn cpu_fwd(
-        &self,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-        result: &CpuStorage,
-        result_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let out = for_real!(gradient, T => {
-            let pairs = slice::<T>(gradient, gradient_layout)?.iter().zip(slice::<T>(result, result_layout)?);
-            let kept = pairs.map(|(&gradient, &result)| if result > 0.0 { gradient } else { 0.0 });
-            T::to_cpu_storage_owned(kept.collect())
-        });
-        Ok((out, gradient_layout.shape().clone()))
+/// Weights `(y, x, in, out)` turned by 180° with input and output exchanged, `(y, x, out, in)`: what the gradient of the input is
+/// correlated with. Outputs are filled up with zeros to whole registers.
+pub(super) struct Turned {
+    weights: Tensor,
+    /// For inputs as large as the kernel: `(out, y · x · in)`, not turned.
+    whole: bool,
+}
+
+impl Turned {
+    /// Turns `weights`, for inputs as large as the kernel where `whole`.
+    ///
+    /// # Errors
+    /// A type other than f32 and f64.
+    pub(super) fn new(weights: &Tensor, whole: bool) -> Result<Self> {
+        let (rows, cols, inputs, outputs) = weights.dims4()?;
+        let inputs = if whole { rows * cols * inputs } else { inputs };
+        let weights = weights.contiguous()?;
+        let read = numbers(&weights);
+        let weights = match weights.dtype() {
+            DType::F32 => flat(turn::<f32>(read.slice()?, inputs, outputs)),
+            DType::F64 => flat(turn::<f64>(read.slice()?, inputs, outputs)),
+            other => bail!("numbers of type {other:?}: only f32 and f64"),
+        }?;
+        Ok(Self { weights, whole })
     }
 }
 
-/// Gradient of the input from the gradient `(n, y', x', out)` of the result and the weights.
-struct InputGradient {
-    /// Shape of the input `(n, y, x, in)`.
-    shape: (usize, usize, usize, usize),
+fn flat<T: Real>(values: Vec<T>) -> Result<Tensor> {
+    let length = values.len();
+    Tensor::from_vec(values, length, &Device::Cpu)
 }
 
-impl InputGradient {
-    fn run<T: Real>(&self, gradient: &[T], weights: &[T], sizes: Sizes) -> CpuStorage {
-        let (rows, cols) = (sizes.rows, sizes.cols);
-        let (padded, shape) = pad(gradient, sizes);
-        let patches = Patches::new(shape, (rows, cols));
-        let turned = turn(weights, sizes);
-        let mut out = vec![T::zero(); patches.count() * sizes.inputs];
-        let lanes = to_lanes(&turned, sizes.inputs);
-        correlate(&padded, &patches, &lanes, &mut out, sizes.inputs);
-        T::to_cpu_storage_owned(out)
-    }
-}
-
-/// The gradient with `rows − 1` and `cols − 1` zeros around each image, and its shape `(n, y, x, out)`.
-fn pad<T: Real>(gradient: &[T], sizes: Sizes) -> (Vec<T>, (usize, usize, usize, usize)) {
-    let (rows, cols, channels) = (sizes.rows - 1, sizes.cols - 1, sizes.outputs);
-    let (height, width) = (sizes.height - rows, sizes.width - cols);
-    let (tall, wide) = (height + 2 * rows, width + 2 * cols);
-    let mut padded = vec![T::zero(); sizes.count * tall * wide * channels];
-    for (line, values) in gradient.chunks_exact(width * channels).enumerate() {
-        let (image, y) = (line / height, line % height);
-        let start = ((image * tall + y + rows) * wide + cols) * channels;
-        padded[start..start + values.len()].copy_from_slice(values);
-    }
-    (padded, (sizes.count, tall, wide, channels))
-}
-
-/// Weights `(y, x, in, out)` turned by 180° with input and output exchanged: `(y, x, out, in)`.
-fn turn<T: Real>(weights: &[T], sizes: Sizes) -> Vec<T> {
-    let plane = sizes.inputs * sizes.outputs;
-    let mut turned = Vec::with_capacity(weights.len());
-    for tap in weights.chunks_exact(plane).rev() {
-        for output in 0..sizes.outputs {
-            turned.extend((0..sizes.inputs).map(|input| tap[input * sizes.outputs + output]));
+fn turn<T: Real>(weights: &[T], inputs: usize, outputs: usize) -> Vec<T> {
+    let filled = padded(outputs) * inputs;
+    let mut turned = vec![T::zero(); weights.len() / outputs * padded(outputs)];
+    let taps = weights.chunks_exact(inputs * outputs).rev();
+    for (turned, tap) in turned.chunks_exact_mut(filled).zip(taps) {
+        // Some outputs at a time, so that whole lines of the cache are read.
+        for first in (0..outputs).step_by(16) {
+            for (input, row) in tap.chunks_exact(outputs).enumerate() {
+                for output in first..(first + 16).min(outputs) {
+                    turned[output * inputs + input] = row[output];
+                }
+            }
         }
     }
     turned
-}
-
-impl CustomOp2 for InputGradient {
-    fn name(&self) -> &'static str {
-        "gradient of the convolution's input"
-    }
-
-    fn cpu_fwd(
-        &self,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-        weights: &CpuStorage,
-        weights_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (count, height, width, channels) = self.shape;
-        let sizes = Sizes::new(&[count, height, width, channels], weights_layout.dims());
-        let out = for_real!(gradient, T => self.run::<T>(
-            slice(gradient, gradient_layout)?,
-            slice(weights, weights_layout)?,
-            sizes,
-        ));
-        Ok((out, self.shape.into()))
-    }
-}
-
-/// Gradient of weights and bias: `(y · x · in + 1, out)`, the last row for the bias.
-struct WeightGradient {
-    /// `(y, x, in)` of the weights.
-    kernel: (usize, usize, usize),
-}
-
-impl WeightGradient {
-    fn run<T: Real>(&self, input: &[T], gradient: &[T], sizes: Sizes) -> CpuStorage {
-        let patches = sizes.patches();
-        let length = patches.length() * sizes.outputs;
-        let mut out = vec![T::zero(); length + sizes.outputs];
-        let (of_weights, of_bias) = out.split_at_mut(length);
-        let lanes = to_lanes(gradient, sizes.outputs);
-        weight_gradient(input, &patches, &lanes, of_weights, sizes.outputs);
-        for pixel in gradient.chunks_exact(sizes.outputs) {
-            for (sum, &value) in of_bias.iter_mut().zip(pixel) {
-                *sum += value;
-            }
-        }
-        T::to_cpu_storage_owned(out)
-    }
-}
-
-impl CustomOp2 for WeightGradient {
-    fn name(&self) -> &'static str {
-        "gradient of the convolution's weights"
-    }
-
-    fn cpu_fwd(
-        &self,
-        input: &CpuStorage,
-        input_layout: &Layout,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (rows, cols, inputs) = self.kernel;
-        let outputs = gradient_layout.dims()[3];
-        let sizes = Sizes::new(input_layout.dims(), &[rows, cols, inputs, outputs]);
-        let out = for_real!(input, T => self.run::<T>(
-            slice(input, input_layout)?,
-            slice(gradient, gradient_layout)?,
-            sizes,
-        ));
-        Ok((out, (rows * cols * inputs + 1, outputs).into()))
-    }
 }
 
 #[cfg(test)]

@@ -1,40 +1,29 @@
-//! The inner loops of the convolution: three products that share one register tile.
+//! The inner loops of the convolution: two products that share one shape of register tile.
 //!
-//! With channels last, a patch of an image is `kernel_rows` contiguous runs of `kernel_cols · channels` numbers, so a
-//! convolution needs no im2col copy: it is a matrix product whose left factor is read in place (the "direct convolution" of
-//! Zhang, Franchetti and Low, ICML 2018). Sixteen output channels stand side by side in vector registers, [`TILE`] patches
-//! or weights are worked on at once, and every sum runs over its terms in one fixed order: results do not depend on how the
-//! work is cut, and AVX2 gives the same bits whatever the tile.
+//! With channels last, a patch of an image is `rows` contiguous runs of `cols · channels` numbers, so a convolution needs no
+//! im2col copy: it is a matrix product whose left factor is read in place (the "direct convolution" of Zhang, Franchetti and
+//! Low, ICML 2018). Output channels stand side by side in two registers, up to [`Registers::ROWS`] pixels or weights are worked
+//! on at once, and every sum runs over its terms in one fixed order: results depend neither on how the work is cut nor on the
+//! number of threads.
 
-use candle_core::{CpuStorage, Layout, Result, WithDType, bail};
+#![expect(
+    clippy::needless_range_loop,
+    clippy::manual_memcpy,
+    reason = "tiles are reached by constant indices alone, which keeps them in registers"
+)]
 
-/// Output channels side by side in vector registers.
-pub(super) const LANES: usize = 16;
-/// Rows of the register tile: 6 × 16 sums fill 12 of the 16 AVX2 registers.
-const TILE: usize = 6;
+use std::borrow::Cow;
+use std::ops::Deref;
 
-/// One value for each of sixteen output channels; channels beyond the last hold zero.
-pub(super) type Lane<T> = [T; LANES];
+use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
-/// The two precisions: f32 to work, f64 to check gradients.
-pub(super) trait Real: WithDType {
-    /// `self · b + c`, rounded once.
-    fn fused(self, b: Self, c: Self) -> Self;
-}
+use super::registers::{Kernel, Real, Registers};
+use crate::multislice::Vectors;
 
-impl Real for f32 {
-    #[inline(always)]
-    fn fused(self, b: f32, c: f32) -> f32 {
-        self.mul_add(b, c)
-    }
-}
-
-impl Real for f64 {
-    #[inline(always)]
-    fn fused(self, b: f64, c: f64) -> f64 {
-        self.mul_add(b, c)
-    }
-}
+/// Output channels are filled up with zeros to a multiple of this, the widest register.
+const PADDED: usize = 16;
+/// Bytes that a strip of rows may take, so that it stays in the nearest cache while all weights are gone through.
+const STRIP: usize = 24 * 1024;
 
 /// The numbers of a contiguous tensor.
 ///
@@ -45,6 +34,31 @@ pub(super) fn slice<'a, T: Real>(storage: &'a CpuStorage, layout: &Layout) -> Re
         bail!("a tensor of shape {:?} is not contiguous", layout.dims());
     };
     Ok(&T::cpu_storage_as_slice(storage)?[start..end])
+}
+
+/// A tensor whose numbers are being read.
+pub(super) struct Numbers<'a, Guard> {
+    storage: Guard,
+    layout: &'a Layout,
+}
+
+/// The numbers of `tensor`.
+pub(super) fn numbers(tensor: &Tensor) -> Numbers<'_, impl Deref<Target = Storage>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    Numbers { storage, layout }
+}
+
+impl<Guard: Deref<Target = Storage>> Numbers<'_, Guard> {
+    /// All of them.
+    ///
+    /// # Errors
+    /// The tensor is strided, of another type, or not in the memory of the processor.
+    pub(super) fn slice<T: Real>(&self) -> Result<&[T]> {
+        match &*self.storage {
+            Storage::Cpu(storage) => slice(storage, self.layout),
+            _ => bail!("a tensor that is not in the memory of the processor"),
+        }
+    }
 }
 
 /// Runs an expression with `$real` standing for the type of the numbers in `$storage`.
@@ -65,294 +79,453 @@ macro_rules! for_real {
 }
 pub(super) use for_real;
 
-/// Where the patches of an unpadded convolution with stride 1 lie in a channels-last batch `(n, y, x, channel)`.
-#[derive(Debug, Clone)]
-pub(super) struct Patches {
-    /// Offset of the first number of each output pixel's patch, pixels in the order (n, y, x).
-    starts: Vec<usize>,
-    /// Offset from one row of a patch to the next.
-    row_stride: usize,
-    /// Numbers in one row of a patch: kernel columns times channels.
-    row_length: usize,
-    /// Rows of a patch.
-    rows: usize,
+/// Rows of numbers, one for each output channel, filled up with zeros to a whole number of registers.
+pub(super) struct Columns<'a, T: Real> {
+    values: Cow<'a, [T]>,
+    /// Numbers in a row.
+    stride: usize,
 }
 
-impl Patches {
-    /// Patches of `kernel = (rows, cols)` in a batch of shape `(n, y, x, channel)`.
-    pub(super) fn new(shape: (usize, usize, usize, usize), kernel: (usize, usize)) -> Self {
-        let (count, height, width, channels) = shape;
-        let (out_height, out_width) = (height + 1 - kernel.0, width + 1 - kernel.1);
-        let starts = (0..count * out_height * out_width)
-            .map(|pixel| {
-                let (line, x) = (pixel / out_width, pixel % out_width);
-                let (image, y) = (line / out_height, line % out_height);
-                ((image * height + y) * width + x) * channels
-            })
-            .collect();
-        Self {
-            starts,
-            row_stride: width * channels,
-            row_length: kernel.1 * channels,
-            rows: kernel.0,
+impl<'a, T: Real> Columns<'a, T> {
+    /// Rows of `channels` numbers; nothing is copied where they already fill the registers.
+    pub(super) fn new(values: &'a [T], channels: usize) -> Self {
+        let stride = padded(channels);
+        if stride == channels {
+            let values = Cow::Borrowed(values);
+            return Self { values, stride };
         }
-    }
-
-    /// Numbers in a patch.
-    pub(super) fn length(&self) -> usize {
-        self.rows * self.row_length
-    }
-
-    /// Number of patches, which is the number of output pixels.
-    pub(super) fn count(&self) -> usize {
-        self.starts.len()
+        let mut filled = vec![T::zero(); values.len() / channels * stride];
+        for (filled, row) in filled
+            .chunks_exact_mut(stride)
+            .zip(values.chunks_exact(channels))
+        {
+            filled[..channels].copy_from_slice(row);
+        }
+        let values = Cow::Owned(filled);
+        Self { values, stride }
     }
 }
 
-/// Cuts rows of `channels` numbers into blocks of [`LANES`], block after block, each over all rows.
-pub(super) fn to_lanes<T: Real>(values: &[T], channels: usize) -> Vec<Lane<T>> {
-    let mut lanes = Vec::with_capacity(values.len().div_ceil(channels) * channels.div_ceil(LANES));
-    for first in (0..channels).step_by(LANES) {
-        let width = LANES.min(channels - first);
-        lanes.extend(values.chunks_exact(channels).map(|row| {
-            let mut lane = [T::zero(); LANES];
-            lane[..width].copy_from_slice(&row[first..first + width]);
-            lane
-        }));
-    }
-    lanes
+/// Channels with those added that fill the registers.
+pub(super) fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(PADDED)
 }
 
-/// `out[pixel][c] = Σ_k patch(pixel)[k] · weights[k][c]`, out channels-last with `channels` channels; `weights` is cut by
-/// [`to_lanes`].
-pub(super) fn correlate<T: Real>(
-    input: &[T],
-    patches: &Patches,
-    weights: &[Lane<T>],
-    out: &mut [T],
-    channels: usize,
-) {
-    for (block, weights) in weights.chunks_exact(patches.length()).enumerate() {
-        let first = block * LANES;
-        let mut store = |pixel: usize, sums: &[Lane<T>]| store(out, channels, pixel, first, sums);
-        for (pixel, wide) in tiles(patches.count()) {
-            if wide {
-                store(
-                    pixel,
-                    &patch_sums::<T, TILE>(input, patches, pixel, weights),
-                );
-            } else {
-                store(pixel, &patch_sums::<T, 1>(input, patches, pixel, weights));
+/// How a kernel slides over images `(n, height, width, channels)`, one pixel a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sliding {
+    /// Images.
+    pub count: usize,
+    /// Rows of an image.
+    pub height: usize,
+    /// Pixels in a row.
+    pub width: usize,
+    /// Numbers in a pixel.
+    pub channels: usize,
+    /// Rows of the kernel.
+    pub rows: usize,
+    /// Pixels in a row of the kernel.
+    pub cols: usize,
+    /// Rows of zeros that count as above and below each image, without being there.
+    pub margin: usize,
+}
+
+impl Sliding {
+    /// Rows and columns of the result.
+    pub(super) fn result(&self) -> (usize, usize) {
+        let height = self.height + 2 * self.margin + 1 - self.rows;
+        (height, self.width + 1 - self.cols)
+    }
+
+    /// Numbers in an image.
+    fn image(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    /// Numbers of a patch that lie side by side.
+    fn run(&self) -> usize {
+        self.cols * self.channels
+    }
+}
+
+/// `out[pixel][c] = bias[c] + Σ_k patch(pixel)[k] · weights[k][c]`, then max(0, ·) where `rectify`; out is channels last with
+/// `outputs` channels. A bias of `None` is zero.
+pub(super) struct Correlation<'a, T: Real> {
+    pub sliding: Sliding,
+    pub input: &'a [T],
+    pub weights: &'a Columns<'a, T>,
+    pub bias: Option<&'a Columns<'a, T>>,
+    pub rectify: bool,
+    pub outputs: usize,
+    pub out: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Correlation<'_, T> {
+    #[inline(always)]
+    fn run<S: Registers<T>>(mut self, simd: S) {
+        let (height, width) = self.sliding.result();
+        for line in 0..self.sliding.count * height {
+            let row = Row::new(&self.sliding, line / height, line % height);
+            let mut first = 0;
+            while first < self.weights.stride {
+                let two = first + 2 * S::LANES <= self.weights.stride;
+                let place = line * width * self.outputs;
+                let mut x = 0;
+                while x < width {
+                    let pixels = share(width - x, S::ROWS);
+                    let at = (place + x * self.outputs, first);
+                    let from = row.start + x * self.sliding.channels;
+                    if two {
+                        self.pixels::<S, 2>(simd, pixels, &row, from, at);
+                    } else {
+                        self.pixels::<S, 1>(simd, pixels, &row, from, at);
+                    }
+                    x += pixels;
+                }
+                first += if two { 2 } else { 1 } * S::LANES;
             }
         }
     }
 }
 
-/// `out[k][c] = Σ_pixel patch(pixel)[k] · gradient[pixel][c]`, `gradient` cut by [`to_lanes`], out `(patch length, channels)`.
-pub(super) fn weight_gradient<T: Real>(
-    input: &[T],
-    patches: &Patches,
-    gradient: &[Lane<T>],
-    out: &mut [T],
-    channels: usize,
-) {
-    for (block, gradient) in gradient.chunks_exact(patches.count()).enumerate() {
-        let first = block * LANES;
-        let mut store = |weight: usize, sums: &[Lane<T>]| store(out, channels, weight, first, sums);
-        for row in 0..patches.rows {
-            for (column, wide) in tiles(patches.row_length) {
-                let (offset, weight) = (
-                    row * patches.row_stride + column,
-                    row * patches.row_length + column,
-                );
-                if wide {
-                    store(
-                        weight,
-                        &weight_sums::<T, TILE>(input, patches, offset, gradient),
-                    );
-                } else {
-                    store(
-                        weight,
-                        &weight_sums::<T, 1>(input, patches, offset, gradient),
-                    );
+/// Which rows of the kernel meet the image in a row of the result.
+struct Row {
+    /// Offset in the input of the first number of the first such row.
+    start: usize,
+    /// First of these rows of the kernel.
+    first: usize,
+    /// How many.
+    count: usize,
+}
+
+impl Row {
+    #[inline(always)]
+    fn new(sliding: &Sliding, image: usize, y: usize) -> Self {
+        let first = sliding.margin.saturating_sub(y);
+        let last = (sliding.height + sliding.margin - y).min(sliding.rows);
+        let line = image * sliding.height + y + first - sliding.margin;
+        Self {
+            start: line * sliding.width * sliding.channels,
+            first,
+            count: last - first,
+        }
+    }
+}
+
+/// The size of the next tile of `left` pixels, at most `most`, so that all come out about equal.
+#[inline(always)]
+fn share(left: usize, most: usize) -> usize {
+    left.div_ceil(left.div_ceil(most))
+}
+
+/// Calls a method with the size of the tile as a constant; sizes that the registers have no room for are not compiled.
+macro_rules! with_rows {
+    ($rows:expr, $most:expr, $M:ident => $call:expr) => {
+        with_rows!(@ $rows, $most, $M => $call; 1 2 3 4 5 6 7 8 9 10 11 12)
+    };
+    (@ $rows:expr, $most:expr, $M:ident => $call:expr; $($count:literal)*) => {
+        match $rows {
+            $($count if $count <= $most => {
+                const $M: usize = $count;
+                $call
+            })*
+            rows => unreachable!("a tile of {rows} rows"),
+        }
+    };
+}
+
+impl<T: Real> Correlation<'_, T> {
+    /// A tile of `pixels` pixels whose patches start at `from`; the results go to `(offset of the first pixel, channel)`.
+    #[inline(always)]
+    fn pixels<S: Registers<T>, const N: usize>(
+        &mut self,
+        simd: S,
+        pixels: usize,
+        row: &Row,
+        from: usize,
+        at: (usize, usize),
+    ) {
+        with_rows!(pixels, S::ROWS, M => self.tile::<S, M, N>(simd, row, from, at));
+    }
+
+    #[inline(always)]
+    fn tile<S: Registers<T>, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        row: &Row,
+        from: usize,
+        (place, first): (usize, usize),
+    ) {
+        let (sliding, stride) = (&self.sliding, self.weights.stride);
+        let run = sliding.run();
+        let mut sums = [[simd.splat(T::zero()); N]; M];
+        if let Some(bias) = self.bias {
+            let bias = S::lanes(&bias.values[first..first + N * S::LANES]);
+            for i in 0..M {
+                for n in 0..N {
+                    sums[i][n] = bias[n];
                 }
             }
         }
-    }
-}
-
-/// Starts of the tiles over `0..length`, and whether they are [`TILE`] wide. The last tile is moved back to end at `length`
-/// and writes some results a second time, with the same values; a length below one tile goes one by one.
-fn tiles(length: usize) -> impl Iterator<Item = (usize, bool)> {
-    let wide = length >= TILE;
-    (0..length)
-        .step_by(if wide { TILE } else { 1 })
-        .map(move |start| {
-            if wide {
-                (start.min(length - TILE), true)
-            } else {
-                (start, false)
-            }
-        })
-}
-
-/// Writes the rows of a tile that starts at row `row` into channels `first…` of `out`.
-fn store<T: Real>(out: &mut [T], channels: usize, row: usize, first: usize, sums: &[Lane<T>]) {
-    let width = LANES.min(channels - first);
-    for (out, sum) in out[row * channels..].chunks_exact_mut(channels).zip(sums) {
-        out[first..first + width].copy_from_slice(&sum[..width]);
-    }
-}
-
-/// Sums of `M` patches against sixteen output channels.
-fn patch_sums<T: Real, const M: usize>(
-    input: &[T],
-    patches: &Patches,
-    pixel: usize,
-    weights: &[Lane<T>],
-) -> [Lane<T>; M] {
-    let mut sums = [[T::zero(); LANES]; M];
-    for (row, weights) in weights.chunks_exact(patches.row_length).enumerate() {
-        let lines: [&[T]; M] = std::array::from_fn(|i| {
-            let start = patches.starts[pixel + i] + row * patches.row_stride;
-            &input[start..start + weights.len()]
-        });
-        vectorized(PatchRow {
-            lines,
-            weights,
-            sums: &mut sums,
-        });
-    }
-    sums
-}
-
-/// One kernel row of `M` patches: `sums[i] += Σ_k lines[i][k] · weights[k]`.
-struct PatchRow<'a, T, const M: usize> {
-    lines: [&'a [T]; M],
-    weights: &'a [Lane<T>],
-    sums: &'a mut [Lane<T>; M],
-}
-
-impl<T: Real, const M: usize> Product for PatchRow<'_, T, M> {
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let mut sums = *self.sums;
-        let lines = self.lines.map(|line| &line[..self.weights.len()]);
-        for (k, weights) in self.weights.iter().enumerate() {
+        for r in 0..row.count {
+            let start = from + r * sliding.width * sliding.channels;
+            let mut lines = [&self.input[..0]; M];
             for i in 0..M {
-                accumulate::<T, FUSED>(&mut sums[i], lines[i][k], weights);
+                let start = start + i * sliding.channels;
+                lines[i] = &self.input[start..start + run];
+            }
+            let weights = (row.first + r) * run * stride;
+            let weights = &self.weights.values[weights + first..weights + run * stride];
+            sums = multiply::<T, S, M, N>(simd, lines, weights, stride, sums);
+        }
+        let rectify = self.rectify;
+        if first + N * S::LANES <= self.outputs {
+            for i in 0..M {
+                let start = place + i * self.outputs + first;
+                let out = S::lanes_mut(&mut self.out[start..start + N * S::LANES]);
+                for n in 0..N {
+                    let sum = sums[i][n];
+                    out[n] = if rectify { simd.rectify(sum) } else { sum };
+                }
+            }
+        } else if first < self.outputs {
+            for i in 0..M {
+                let mut numbers = [T::zero(); 2 * PADDED];
+                let lanes = S::lanes_mut(&mut numbers[..N * S::LANES]);
+                for n in 0..N {
+                    let sum = sums[i][n];
+                    lanes[n] = if rectify { simd.rectify(sum) } else { sum };
+                }
+                let start = place + i * self.outputs;
+                let out = &mut self.out[start + first..start + self.outputs];
+                out.copy_from_slice(&numbers[..self.outputs - first]);
             }
         }
-        *self.sums = sums;
     }
 }
 
-/// Sums over all pixels of `M` neighbouring patch numbers times the gradient of sixteen output channels.
-fn weight_sums<T: Real, const M: usize>(
-    input: &[T],
-    patches: &Patches,
-    offset: usize,
-    gradient: &[Lane<T>],
-) -> [Lane<T>; M] {
-    let mut sums = [[T::zero(); LANES]; M];
-    vectorized(WeightColumn {
-        input: &input[offset..],
-        starts: &patches.starts,
-        gradient,
-        sums: &mut sums,
-    });
-    sums
-}
-
-/// `M` neighbouring weights: `sums[i] += Σ_pixel input[start(pixel) + i] · gradient[pixel]`.
-struct WeightColumn<'a, T, const M: usize> {
-    input: &'a [T],
-    starts: &'a [usize],
-    gradient: &'a [Lane<T>],
-    sums: &'a mut [Lane<T>; M],
-}
-
-impl<T: Real, const M: usize> Product for WeightColumn<'_, T, M> {
-    #[inline(always)]
-    fn run<const FUSED: bool>(self) {
-        let mut sums = *self.sums;
-        for (&start, gradient) in self.starts.iter().zip(self.gradient) {
-            let values = &self.input[start..start + M];
-            for i in 0..M {
-                accumulate::<T, FUSED>(&mut sums[i], values[i], gradient);
-            }
-        }
-        *self.sums = sums;
-    }
-}
-
+/// `sums[i] + Σ_k lines[i][k] · weights[k]`. Sums come and go by value and are only reached by constant indices: that keeps them in
+/// registers.
 #[inline(always)]
-fn accumulate<T: Real, const FUSED: bool>(sum: &mut Lane<T>, value: T, lane: &Lane<T>) {
-    for l in 0..LANES {
-        sum[l] = if FUSED {
-            value.fused(lane[l], sum[l])
-        } else {
-            sum[l] + value * lane[l]
+fn multiply<T: Real, S: Registers<T>, const M: usize, const N: usize>(
+    simd: S,
+    lines: [&[T]; M],
+    weights: &[T],
+    stride: usize,
+    mut sums: [[S::Lane; N]; M],
+) -> [[S::Lane; N]; M] {
+    for k in 0..lines[0].len() {
+        let weights = S::lanes(&weights[k * stride..][..N * S::LANES]);
+        for i in 0..M {
+            let value = simd.splat(lines[i][k]);
+            for n in 0..N {
+                sums[i][n] = simd.mul_add(value, weights[n], sums[i][n]);
+            }
+        }
+    }
+    sums
+}
+
+/// A gradient with the zeros around it that the gradient of a convolution's input asks for: `cols − 1` pixels left and right
+/// of each row, and channels up to a whole number of registers. It is zero, too, where the rectified result is not above zero.
+pub(super) struct Framed<T> {
+    /// `(n, y, left + x + right, channels)`.
+    pub values: Vec<T>,
+    /// Pixels in a row.
+    pub width: usize,
+    /// Pixels left of the first one, and right of the last one.
+    pub side: usize,
+    /// Numbers in a pixel.
+    pub channels: usize,
+    /// Sum over all pixels, the gradient of the bias.
+    pub sums: Vec<T>,
+}
+
+/// Makes [`Framed`] of a gradient of rows of `width` pixels; `result` is that of the layer, if it rectifies.
+pub(super) struct Frame<'a, T> {
+    pub gradient: &'a [T],
+    pub result: Option<&'a [T]>,
+    pub width: usize,
+    pub outputs: usize,
+    pub framed: &'a mut Framed<T>,
+}
+
+impl<'a, T: Real> Framed<T> {
+    /// Of `lines` rows of `width` pixels and `outputs` channels, for a kernel of `cols` columns.
+    pub(super) fn new(
+        gradient: &'a [T],
+        result: Option<&'a [T]>,
+        (lines, width, outputs): (usize, usize, usize),
+        cols: usize,
+    ) -> Self {
+        let (side, channels) = (cols - 1, padded(outputs));
+        let wide = width + 2 * side;
+        let mut framed = Self {
+            values: vec![T::zero(); lines * wide * channels],
+            width: wide,
+            side,
+            channels,
+            sums: vec![T::zero(); outputs],
         };
+        let frame = Frame {
+            gradient,
+            result,
+            width,
+            outputs,
+            framed: &mut framed,
+        };
+        T::run(Vectors::of_processor(), frame);
+        framed
     }
 }
 
-/// An inner loop that is compiled once for every processor and once for AVX2 with fused multiply-add.
-trait Product {
-    /// Runs it; where the hardware cannot fuse, `mul_add` is a slow library call, so `FUSED` says whether to.
-    fn run<const FUSED: bool>(self);
+impl<T: Real> Kernel<T> for Frame<'_, T> {
+    #[inline(always)]
+    fn run<S: Registers<T>>(self, _: S) {
+        let line = self.width * self.outputs;
+        let mut of_line = vec![T::zero(); self.outputs];
+        let wide = self.framed.width * self.framed.channels;
+        for (y, out) in self.framed.values.chunks_exact_mut(wide).enumerate() {
+            let out = &mut out[self.framed.side * self.framed.channels..];
+            let gradient = &self.gradient[y * line..][..line];
+            let result = self.result.map(|result| &result[y * line..][..line]);
+            of_line.fill(T::zero());
+            for x in 0..self.width {
+                let out = &mut out[x * self.framed.channels..][..self.outputs];
+                out.copy_from_slice(&gradient[x * self.outputs..][..self.outputs]);
+                if let Some(result) = result {
+                    let result = &result[x * self.outputs..][..self.outputs];
+                    for (out, &result) in out.iter_mut().zip(result) {
+                        *out = if result > T::zero() { *out } else { T::zero() };
+                    }
+                }
+                for (sum, &value) in of_line.iter_mut().zip(&*out) {
+                    *sum += value;
+                }
+            }
+            for (sum, &value) in self.framed.sums.iter_mut().zip(&of_line) {
+                *sum += value;
+            }
+        }
+    }
 }
 
-#[cfg(target_arch = "x86_64")]
-struct Vectorized<P>(P);
+/// `out[k][c] += Σ_pixel patch(pixel)[k] · gradient[pixel][c]`; out has the (filled up) channels of the gradient.
+pub(super) struct WeightGradient<'a, T: Real> {
+    pub sliding: Sliding,
+    pub input: &'a [T],
+    pub gradient: &'a Framed<T>,
+    pub out: &'a mut [T],
+}
 
-#[cfg(target_arch = "x86_64")]
-impl<P: Product> pulp::NullaryFnOnce for Vectorized<P> {
-    type Output = ();
+impl<T: Real> Kernel<T> for WeightGradient<'_, T> {
+    #[inline(always)]
+    fn run<S: Registers<T>>(mut self, simd: S) {
+        let (height, _) = self.sliding.result();
+        let line = self.sliding.width * self.sliding.channels
+            + self.gradient.width * self.gradient.channels;
+        let lines = (STRIP / (line * size_of::<T>())).clamp(1, height);
+        for image in 0..self.sliding.count {
+            for y in (0..height).step_by(lines) {
+                self.strip(simd, image, y..(y + lines).min(height));
+            }
+        }
+    }
+}
+
+impl<T: Real> WeightGradient<'_, T> {
+    /// Adds what the rows `lines` of the result of one image say, to all weights.
+    #[inline(always)]
+    fn strip<S: Registers<T>>(&mut self, simd: S, image: usize, lines: std::ops::Range<usize>) {
+        let run = self.sliding.run();
+        let mut first = 0;
+        while first < self.gradient.channels {
+            let two = first + 2 * S::LANES <= self.gradient.channels;
+            for r in 0..self.sliding.rows {
+                let mut k = 0;
+                while k < run {
+                    let weights = share(run - k, S::ROWS);
+                    let at = (image, lines.clone());
+                    if two {
+                        self.weights::<S, 2>(simd, weights, at, (r, k, first));
+                    } else {
+                        self.weights::<S, 1>(simd, weights, at, (r, k, first));
+                    }
+                    k += weights;
+                }
+            }
+            first += if two { 2 } else { 1 } * S::LANES;
+        }
+    }
 
     #[inline(always)]
-    fn call(self) {
-        self.0.run::<true>();
+    fn weights<S: Registers<T>, const N: usize>(
+        &mut self,
+        simd: S,
+        weights: usize,
+        at: (usize, std::ops::Range<usize>),
+        which: (usize, usize, usize),
+    ) {
+        with_rows!(weights, S::ROWS, M => self.tile::<S, M, N>(simd, at, which));
+    }
+
+    /// `M` weights that follow each other in row `r` of the kernel from number `k` on, channels from `first` on.
+    #[inline(always)]
+    fn tile<S: Registers<T>, const M: usize, const N: usize>(
+        &mut self,
+        simd: S,
+        (image, lines): (usize, std::ops::Range<usize>),
+        (r, k, first): (usize, usize, usize),
+    ) {
+        let (sliding, gradient) = (&self.sliding, self.gradient);
+        let (height, width) = sliding.result();
+        let out = (r * sliding.run() + k) * gradient.channels + first;
+        let mut sums = [[simd.splat(T::zero()); N]; M];
+        for i in 0..M {
+            let out = out + i * gradient.channels;
+            let before = S::lanes(&self.out[out..out + N * S::LANES]);
+            for n in 0..N {
+                sums[i][n] = before[n];
+            }
+        }
+        for y in lines {
+            let start = image * sliding.image() + (y + r) * sliding.width * sliding.channels + k;
+            let end = start + (width - 1) * sliding.channels + M;
+            let input = &self.input[start..end];
+            let line = (image * height + y) * gradient.width + gradient.side;
+            let of_line = &gradient.values[line * gradient.channels + first..];
+            let strides = (sliding.channels, gradient.channels);
+            sums = gather::<T, S, M, N>(simd, input, of_line, strides, width, sums);
+        }
+        for i in 0..M {
+            let out = out + i * gradient.channels;
+            let after = S::lanes_mut(&mut self.out[out..out + N * S::LANES]);
+            for n in 0..N {
+                after[n] = sums[i][n];
+            }
+        }
     }
 }
 
-/// Runs `product` with AVX2 and fused multiply-add where the processor has them.
+/// `sums[i] + Σ_x input[x][i] · gradient[x]` over `width` pixels, `strides` numbers apart.
 #[inline(always)]
-fn vectorized(product: impl Product) {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(simd) = pulp::x86::V3::try_new() {
-        return simd.vectorize(Vectorized(product));
-    }
-    product.run::<{ cfg!(target_arch = "aarch64") }>();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rng::{Rng, stream};
-
-    #[test]
-    fn the_product_is_the_same_with_and_without_vector_instructions() {
-        let mut rng = stream(9, "kernel", 0);
-        let mut numbers =
-            |count| -> Vec<f32> { (0..count).map(|_| rng.random_range(-1.0..1.0)).collect() };
-        let (input, weights) = (numbers(TILE * 40), to_lanes(&numbers(40 * LANES), LANES));
-        let lines: [&[f32]; TILE] = std::array::from_fn(|i| &input[i * 40..(i + 1) * 40]);
-        let (mut fast, mut plain) = ([[0.0; LANES]; TILE], [[0.0; LANES]; TILE]);
-        vectorized(PatchRow {
-            lines,
-            weights: &weights,
-            sums: &mut fast,
-        });
-        PatchRow {
-            lines,
-            weights: &weights,
-            sums: &mut plain,
-        }
-        .run::<false>();
-        for (fast, plain) in fast.iter().flatten().zip(plain.iter().flatten()) {
-            // 40 terms of at most 1, rounded once or twice each: some units of 6e-8.
-            assert!((fast - plain).abs() < 1e-5, "{fast} {plain}");
+fn gather<T: Real, S: Registers<T>, const M: usize, const N: usize>(
+    simd: S,
+    input: &[T],
+    gradient: &[T],
+    strides: (usize, usize),
+    width: usize,
+    mut sums: [[S::Lane; N]; M],
+) -> [[S::Lane; N]; M] {
+    for x in 0..width {
+        let values = &input[x * strides.0..][..M];
+        let of_pixel = S::lanes(&gradient[x * strides.1..][..N * S::LANES]);
+        for i in 0..M {
+            let value = simd.splat(values[i]);
+            for n in 0..N {
+                sums[i][n] = simd.mul_add(value, of_pixel[n], sums[i][n]);
+            }
         }
     }
+    sums
 }

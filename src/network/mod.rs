@@ -21,14 +21,17 @@ mod calibration;
 mod checkpoint;
 mod convolution;
 mod kernel;
-
+mod loss;
+mod normalization;
 mod optimizer;
 mod pooling;
 mod prediction;
+mod registers;
 mod regressor;
 mod resampling;
 mod samples;
 mod settings;
+mod skip;
 mod split;
 mod subimages;
 mod symmetry;
@@ -36,11 +39,17 @@ mod training;
 
 #[cfg(test)]
 mod check;
+#[cfg(test)]
+mod golden;
 
+pub use pooling::Pooling;
 pub use prediction::{DenseMap, Predictions};
 pub use regressor::{Description, Normalisation, Regressor};
 pub use samples::Samples;
-pub use settings::{Mode, ModelSettings, SubimageSettings, TrainingSettings};
+pub use settings::{
+    Auxiliary, Method, Mode, ModelSettings, Normalization, Schedule, SubimageSettings,
+    TrainingSettings,
+};
 pub use split::{SplitSettings, split_by_position, split_lines};
 pub use subimages::{Subimages, cut_at, grid_centres, labels_between, standardized};
 pub use training::{EpochRecord, Recipe, Trained, train};

@@ -1,28 +1,43 @@
-//! 2 × 2 maximum pooling as an operation of candle's graph. The gradient goes, whole, to the first of the largest values
-//! (candle's stock operation passes on a quarter of it).
+//! 2 × 2 pooling, to the largest or the mean of four, as operations of candle's graph. The gradient of the largest goes, whole,
+//! to the first of the largest values (candle's stock operation passes on a quarter of it).
 
 use std::ops::Range;
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, WithDType};
+use serde::{Deserialize, Serialize};
 
 use super::kernel::{for_real, slice};
+use super::registers::{Kernel, Real, Registers};
+use crate::multislice::Vectors;
 
 /// Side of the pooling window and its stride [px].
 pub(super) const POOL: usize = 2;
 
-/// Largest of each 2 × 2 window of `(n, y, x, channel)`; an odd last row or column is left out.
+/// What becomes of four pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The largest of them, channel by channel.
+    #[default]
+    Maximum,
+    /// Their mean.
+    Average,
+}
+
+/// Largest or mean of each 2 × 2 window of `(n, y, x, channel)`; an odd last row or column is left out.
 ///
 /// # Errors
 /// Not four axes, or a type other than f32 and f64.
-pub(super) fn pool(input: &Tensor) -> Result<Tensor> {
+pub(super) fn pool(input: &Tensor, pooling: Pooling) -> Result<Tensor> {
     input.dims4()?;
-    input.contiguous()?.apply_op1(Pooling)
+    input.contiguous()?.apply_op1(Pool(pooling))
 }
 
-struct Pooling;
+struct Pool(Pooling);
 
 /// Calls `visit(output range, input offsets of the four corners)` for each window; the range and the stretches from the
 /// corners run over the channels.
+#[inline(always)]
 fn for_windows(dims: &[usize], mut visit: impl FnMut(Range<usize>, [usize; 4])) {
     let (height, width, channels) = (dims[1], dims[2], dims[3]);
     let mut index = 0;
@@ -41,11 +56,7 @@ fn for_windows(dims: &[usize], mut visit: impl FnMut(Range<usize>, [usize; 4])) 
     }
 }
 
-/// The four stretches of `length` numbers from `starts`.
-fn corners<T>(values: &[T], starts: [usize; 4], length: usize) -> [&[T]; 4] {
-    starts.map(|start| &values[start..start + length])
-}
-
+#[inline(always)]
 fn larger<T: PartialOrd>(a: T, b: T) -> T {
     if b > a { b } else { a }
 }
@@ -54,7 +65,51 @@ fn pooled_shape(dims: &[usize]) -> Shape {
     (dims[0], dims[1] / POOL, dims[2] / POOL, dims[3]).into()
 }
 
-impl CustomOp1 for Pooling {
+/// The four stretches of `length` numbers from `starts`.
+#[inline(always)]
+fn corners<T>(values: &[T], starts: [usize; 4], length: usize) -> [&[T]; 4] {
+    let [a, b, c, d] = starts;
+    [
+        &values[a..a + length],
+        &values[b..b + length],
+        &values[c..c + length],
+        &values[d..d + length],
+    ]
+}
+
+struct Forward<'a, T> {
+    pooling: Pooling,
+    dims: &'a [usize],
+    input: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Forward<'_, T> {
+    #[inline(always)]
+    fn run<S: Registers<T>>(self, _: S) {
+        let quarter = T::from_f64(0.25);
+        let out = self.out;
+        for_windows(self.dims, |range, starts| {
+            let length = range.len();
+            let [a, b, c, d] = corners(self.input, starts, length);
+            let out = &mut out[range];
+            match self.pooling {
+                Pooling::Maximum => {
+                    for i in 0..length {
+                        out[i] = larger(larger(a[i], b[i]), larger(c[i], d[i]));
+                    }
+                }
+                Pooling::Average => {
+                    for i in 0..length {
+                        out[i] = ((a[i] + b[i]) + (c[i] + d[i])) * quarter;
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl CustomOp1 for Pool {
     fn name(&self) -> &'static str {
         "pooling"
     }
@@ -62,21 +117,21 @@ impl CustomOp1 for Pooling {
     fn cpu_fwd(&self, input: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let shape = pooled_shape(layout.dims());
         let out = for_real!(input, T => {
-            let input = slice::<T>(input, layout)?;
             let mut out: Vec<T> = vec![0.0; shape.elem_count()];
-            for_windows(layout.dims(), |range, starts| {
-                let [a, b, c, d] = corners(input, starts, range.len());
-                for (i, out) in out[range].iter_mut().enumerate() {
-                    *out = larger(larger(a[i], b[i]), larger(c[i], d[i]));
-                }
-            });
+            let kernel = Forward {
+                pooling: self.0,
+                dims: layout.dims(),
+                input: slice::<T>(input, layout)?,
+                out: &mut out,
+            };
+            T::run(Vectors::of_processor(), kernel);
             T::to_cpu_storage_owned(out)
         });
         Ok((out, shape))
     }
 
     fn bwd(&self, input: &Tensor, _result: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        pool_gradient(input, gradient).map(Some)
+        pool_gradient(input, gradient, self.0).map(Some)
     }
 }
 
@@ -84,14 +139,62 @@ impl CustomOp1 for Pooling {
 ///
 /// # Errors
 /// A type other than f32 and f64.
-pub(super) fn pool_gradient(input: &Tensor, gradient: &Tensor) -> Result<Tensor> {
-    input.apply_op2_no_bwd(&gradient.contiguous()?, &PoolingGradient)
+pub(super) fn pool_gradient(input: &Tensor, gradient: &Tensor, pooling: Pooling) -> Result<Tensor> {
+    input.apply_op2_no_bwd(&gradient.contiguous()?, &PoolGradient(pooling))
 }
 
 /// Gradient of the input from the input and the gradient of the result.
-struct PoolingGradient;
+struct PoolGradient(Pooling);
 
-impl CustomOp2 for PoolingGradient {
+struct Backward<'a, T> {
+    pooling: Pooling,
+    dims: &'a [usize],
+    input: &'a [T],
+    gradient: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Real> Kernel<T> for Backward<'_, T> {
+    #[inline(always)]
+    fn run<S: Registers<T>>(self, _: S) {
+        let (zero, quarter) = (T::zero(), T::from_f64(0.25));
+        let out = self.out;
+        for_windows(self.dims, |range, starts| {
+            let length = range.len();
+            let gradient = &self.gradient[range];
+            // The two pixels above lie side by side, and so do the two below.
+            let (above, below) =
+                out[starts[0]..starts[3] + length].split_at_mut(starts[2] - starts[0]);
+            let (above_left, above_right) = above[..2 * length].split_at_mut(length);
+            let (below_left, below_right) = below[..2 * length].split_at_mut(length);
+            if self.pooling == Pooling::Average {
+                for i in 0..length {
+                    let share = gradient[i] * quarter;
+                    above_left[i] = share;
+                    above_right[i] = share;
+                    below_left[i] = share;
+                    below_right[i] = share;
+                }
+                return;
+            }
+            let [a, b, c, d] = corners(self.input, starts, length);
+            for i in 0..length {
+                let low = larger(c[i], d[i]) > larger(a[i], b[i]);
+                let (from_above, from_below) = if low {
+                    (zero, gradient[i])
+                } else {
+                    (gradient[i], zero)
+                };
+                above_left[i] = if b[i] > a[i] { zero } else { from_above };
+                above_right[i] = if b[i] > a[i] { from_above } else { zero };
+                below_left[i] = if d[i] > c[i] { zero } else { from_below };
+                below_right[i] = if d[i] > c[i] { from_below } else { zero };
+            }
+        });
+    }
+}
+
+impl CustomOp2 for PoolGradient {
     fn name(&self) -> &'static str {
         "gradient of the pooling"
     }
@@ -104,20 +207,16 @@ impl CustomOp2 for PoolingGradient {
         gradient_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let out = for_real!(input, T => {
-            let (input, gradient) = (slice::<T>(input, layout)?, slice::<T>(gradient, gradient_layout)?);
+            let input = slice::<T>(input, layout)?;
             let mut out: Vec<T> = vec![0.0; input.len()];
-            for_windows(layout.dims(), |range, starts| {
-                let [a, b, c, d] = corners(input, starts, range.len());
-                for (i, &gradient) in gradient[range].iter().enumerate() {
-                    let (upper, lower) = (larger(a[i], b[i]), larger(c[i], d[i]));
-                    let (from_upper, from_lower) =
-                        if lower > upper { (0.0, gradient) } else { (gradient, 0.0) };
-                    out[starts[0] + i] = if b[i] > a[i] { 0.0 } else { from_upper };
-                    out[starts[1] + i] = if b[i] > a[i] { from_upper } else { 0.0 };
-                    out[starts[2] + i] = if d[i] > c[i] { 0.0 } else { from_lower };
-                    out[starts[3] + i] = if d[i] > c[i] { from_lower } else { 0.0 };
-                }
-            });
+            let kernel = Backward {
+                pooling: self.0,
+                dims: layout.dims(),
+                input,
+                gradient: slice::<T>(gradient, gradient_layout)?,
+                out: &mut out,
+            };
+            T::run(Vectors::of_processor(), kernel);
             T::to_cpu_storage_owned(out)
         });
         Ok((out, layout.shape().clone()))
@@ -134,7 +233,7 @@ mod tests {
         let values: Vec<f32> = (0..30).map(|i| ((i * 7) % 30) as f32).collect();
         let input =
             Tensor::from_vec(values.clone(), (1, 3, 5, 2), &candle_core::Device::Cpu).unwrap();
-        let pooled = pool(&input).unwrap();
+        let pooled = pool(&input, Pooling::Maximum).unwrap();
         assert_eq!(pooled.dims(), [1, 1, 2, 2]);
         let at = |y: usize, x: usize, c: usize| values[(y * 5 + x) * 2 + c];
         let expected = |x: usize, c: usize| {
@@ -155,7 +254,23 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_of_four_is_their_mean() {
+        let input = random(&[2, 4, 6, 3], 8);
+        let pooled = pool(&input, Pooling::Average).unwrap();
+        let first = |t: &Tensor| t.permute((0, 3, 1, 2)).unwrap().contiguous().unwrap();
+        let stock = first(&input).avg_pool2d(2).unwrap();
+        let difference = (first(&pooled) - stock).unwrap().abs().unwrap();
+        let difference = difference.sum_all().unwrap().to_scalar::<f64>().unwrap();
+        // 36 sums of four numbers below 1, rounded in f64.
+        assert!(difference < 1e-13, "{difference}");
+    }
+
+    #[test]
     fn the_gradient_of_the_pooling_is_the_finite_difference() {
-        assert_gradient(&[random(&[2, 6, 5, 3], 7)], |a| pool(&a[0]).unwrap());
+        for pooling in [Pooling::Maximum, Pooling::Average] {
+            assert_gradient(&[random(&[2, 6, 5, 3], 7)], |a| {
+                pool(&a[0], pooling).unwrap()
+            });
+        }
     }
 }

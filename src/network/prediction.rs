@@ -5,11 +5,12 @@
 //! (Sermanet et al., OverFeat, ICLR 2014, section 3.3). Passes are cut into tiles, so memory does not grow with the image.
 
 use candle_core::{Device, Tensor};
-use ndarray::{Array2, Array3, ArrayView2, ArrayView4, Axis, s};
+use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView4, Axis, s};
 use rayon::prelude::*;
 
-use super::architecture::{Architecture, OUTPUTS};
-use super::regressor::Regressor;
+use super::architecture::OUTPUTS;
+use super::loss::variance;
+use super::regressor::{Network, Regressor};
 use super::resampling::resample;
 use super::subimages::{cut_at, standardized};
 use crate::crystal::polarization::PolarVector;
@@ -29,7 +30,10 @@ pub struct Predictions {
     pub mean: Array2<f64>,
     /// Standard deviation over the networks `(n, 2)` [pm]; NaN for a single network.
     pub spread: Array2<f64>,
-    /// Standard deviation of `mean` `(n, 2)` [pm]: √(spread² + residual²), the residual chosen in training so that the
+    /// What the networks themselves say their errors are `(n, 2)` [pm], root of the mean variance over the networks; 0 for a model
+    /// without a variance.
+    pub noise: Array2<f64>,
+    /// Standard deviation of `mean` `(n, 2)` [pm]: √(spread² + noise² + residual²), the residual chosen in training so that the
     /// validation errors divided by sigma have a mean square of 1.
     pub sigma: Array2<f64>,
 }
@@ -61,8 +65,8 @@ impl Regressor {
             let needed = format!("(n, 1, {window}, {window}), the model's window");
             return Err(Error::unmeasurable("predicting on sub-images", got, needed));
         }
-        let members = self.tensors.iter();
-        let members = members.map(|tensors| patches(&self.architecture, tensors, subimages));
+        let members = self.ready.iter();
+        let members = members.map(|network| patches(network, subimages));
         let members: Vec<Array2<f32>> = members.collect::<Result<_>>()?;
         Ok(self.combine(&members))
     }
@@ -87,7 +91,6 @@ impl Regressor {
             (width - window) / stride + 1,
         );
         let pass = DensePass {
-            architecture: &self.architecture,
             image,
             window,
             model_stride: self.description.model.stride(),
@@ -95,9 +98,9 @@ impl Regressor {
             size: [rows, cols],
         };
         let members: Vec<Array2<f32>> = self
-            .tensors
+            .ready
             .iter()
-            .map(|tensors| pass.run(tensors))
+            .map(|network| pass.run(network))
             .collect::<Result<_>>()?;
         let ensemble = self.combine(&members);
         let grid = |values: Array2<f64>| {
@@ -161,63 +164,61 @@ impl Regressor {
             self.description.residual_pm,
         );
         let count = members.len() as f64;
-        let shape = members.first().map_or((0, OUTPUTS), Array2::dim);
+        let rows = members.first().map_or(0, Array2::nrows);
+        let said = self.description.model.variance;
         let values = |at: (usize, usize)| members.iter().map(move |m| f64::from(m[at]) * scale);
-        let mean = Array2::from_shape_fn(shape, |at| values(at).sum::<f64>() / count);
-        let spread = Array2::from_shape_fn(shape, |at| {
+        let mean = Array2::from_shape_fn((rows, OUTPUTS), |at| values(at).sum::<f64>() / count);
+        let spread = Array2::from_shape_fn((rows, OUTPUTS), |at| {
             let squares = values(at).map(|value| (value - mean[at]).powi(2));
             (squares.sum::<f64>() / (count - 1.0)).sqrt()
         });
-        let sigma = Array2::from_shape_fn(shape, |at| {
-            let spread: f64 = spread[at];
-            if spread.is_nan() {
-                residual[at.1]
+        let noise = Array2::from_shape_fn((rows, OUTPUTS), |(row, c)| {
+            let variances = members.iter().map(|m| variance(m[(row, OUTPUTS + c)]));
+            if said {
+                scale * (variances.sum::<f64>() / count).sqrt()
             } else {
-                spread.hypot(residual[at.1])
+                0.0
             }
+        });
+        let sigma = Array2::from_shape_fn((rows, OUTPUTS), |at| {
+            // A single network has no spread.
+            let spread: f64 = if spread[at].is_nan() { 0.0 } else { spread[at] };
+            spread.hypot(noise[at]).hypot(residual[at.1])
         });
         Predictions {
             mean,
             spread,
+            noise,
             sigma,
         }
     }
 }
 
-/// Outputs `(n, 2)` of one network, in units of the scale.
-pub(super) fn patches(
-    architecture: &Architecture,
-    weights: &[Tensor],
-    subimages: ArrayView4<f32>,
-) -> Result<Array2<f32>> {
+/// Outputs `(n, outputs)` of one network, in units of the scales.
+pub(super) fn patches(network: &Network, subimages: ArrayView4<f32>) -> Result<Array2<f32>> {
     let (count, _, height, width) = subimages.dim();
     let chunks: Vec<Vec<f32>> = subimages
         .axis_chunks_iter(Axis(0), CHUNK)
         .into_par_iter()
         .map(|chunk| {
             let shape = (chunk.dim().0, height, width, 1);
-            forward(
-                architecture,
-                weights,
-                chunk.iter().copied().collect(),
-                shape,
-            )
+            forward(network, chunk.iter().copied().collect(), shape)
         })
         .collect::<Result<_>>()?;
-    Array2::from_shape_vec((count, OUTPUTS), chunks.concat())
+    Array2::from_shape_vec((count, network.architecture.outputs()), chunks.concat())
         .map_err(Error::compute("arranging predictions"))
 }
 
 fn forward(
-    architecture: &Architecture,
-    weights: &[Tensor],
+    network: &Network,
     images: Vec<f32>,
     shape: (usize, usize, usize, usize),
 ) -> Result<Vec<f32>> {
     Tensor::from_vec(images, shape, &Device::Cpu)
         .and_then(|images| {
-            architecture
-                .forward(weights, &images)?
+            network
+                .architecture
+                .forward(&network.tensors, &images)?
                 .flatten_all()?
                 .to_vec1()
         })
@@ -226,7 +227,6 @@ fn forward(
 
 /// The passes over one image that give a prediction every `stride` pixels.
 struct DensePass<'a> {
-    architecture: &'a Architecture,
     image: ArrayView2<'a, f32>,
     window: usize,
     /// Distance between predictions of one pass [px].
@@ -246,7 +246,8 @@ struct Span {
 
 impl DensePass<'_> {
     /// The map of one network, rows first, in units of the scale.
-    fn run(&self, weights: &[Tensor]) -> Result<Array2<f32>> {
+    fn run(&self, network: &Network) -> Result<Array2<f32>> {
+        let outputs = network.architecture.outputs();
         let (down, across) = (
             self.spans(self.image.nrows()),
             self.spans(self.image.ncols()),
@@ -257,20 +258,19 @@ impl DensePass<'_> {
         let pairs: Vec<(Span, Span)> = pairs.collect();
         let tiles: Vec<Vec<f32>> = pairs
             .par_iter()
-            .map(|&(y, x)| self.tile(weights, y, x))
+            .map(|&(y, x)| self.tile(network, y, x))
             .collect::<Result<_>>()?;
-        let mut map = Array2::zeros((self.size[0] * self.size[1], OUTPUTS));
+        let mut map = Array2::zeros((self.size[0] * self.size[1], outputs));
         for ((y, x), tile) in pairs.iter().zip(&tiles) {
             let pixels = (0..y.count).flat_map(|i| (0..x.count).map(move |j| (i, j)));
-            for ((i, j), vector) in pixels.zip(tile.chunks_exact(OUTPUTS)) {
+            for ((i, j), vector) in pixels.zip(tile.chunks_exact(outputs)) {
                 let (row, col) = (
                     y.start + i * self.model_stride,
                     x.start + j * self.model_stride,
                 );
                 if row.is_multiple_of(self.stride) && col.is_multiple_of(self.stride) {
                     let index = row / self.stride * self.size[1] + col / self.stride;
-                    map[(index, 0)] = vector[0];
-                    map[(index, 1)] = vector[1];
+                    map.row_mut(index).assign(&ArrayView1::from(vector));
                 }
             }
         }
@@ -295,15 +295,14 @@ impl DensePass<'_> {
     }
 
     /// Outputs of the windows of one tile, rows first.
-    fn tile(&self, weights: &[Tensor], y: Span, x: Span) -> Result<Vec<f32>> {
+    fn tile(&self, network: &Network, y: Span, x: Span) -> Result<Vec<f32>> {
         let side = |span: Span| (span.count - 1) * self.model_stride + self.window;
         let (height, width) = (side(y), side(x));
         let tile = self
             .image
             .slice(s![y.start..y.start + height, x.start..x.start + width]);
         forward(
-            self.architecture,
-            weights,
+            network,
             tile.iter().copied().collect(),
             (1, height, width, 1),
         )

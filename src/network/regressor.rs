@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::architecture::{Architecture, Weights};
+use super::architecture::{Architecture, OUTPUTS, Weights};
 use super::checkpoint::{put_weights, read_tensors, take_weights, write_tensors};
 use super::settings::{ModelSettings, SubimageSettings, TrainingSettings};
 use crate::error::{Error, Result};
@@ -37,6 +38,9 @@ pub struct Description {
     pub window_px: usize,
     /// Outputs of the networks are multiplied by this: root mean square of the training displacements [pm].
     pub target_scale_pm: f64,
+    /// What is said beside D is multiplied by these, component by component.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub auxiliary_scales: Vec<f64>,
     /// Added in square to the spread of the ensemble, so that the validation errors divided by their sigma have a mean square
     /// of 1; `[x, y]` [pm].
     pub residual_pm: [f64; 2],
@@ -62,8 +66,29 @@ pub struct Regressor {
     pub(super) architecture: Architecture,
     /// Weights of each network.
     pub(super) networks: Vec<Weights>,
-    /// The same as tensors.
-    pub(super) tensors: Vec<Vec<Tensor>>,
+    /// The same, ready to predict.
+    pub(super) ready: Vec<Network>,
+}
+
+/// A network that is done with training: its weights as tensors, normalizations put into them.
+#[derive(Debug, Clone)]
+pub(super) struct Network {
+    /// What is done with the weights.
+    pub architecture: Architecture,
+    /// The weights.
+    pub tensors: Vec<Tensor>,
+}
+
+impl Network {
+    /// The trained network of these weights.
+    pub(super) fn new(architecture: &Architecture, weights: &Weights) -> candle_core::Result<Self> {
+        let (architecture, weights) = architecture.folded(weights);
+        let tensors = architecture.tensors(&weights)?;
+        Ok(Self {
+            architecture,
+            tensors,
+        })
+    }
 }
 
 impl Regressor {
@@ -72,15 +97,17 @@ impl Regressor {
         architecture: Architecture,
         networks: Vec<Weights>,
     ) -> Result<Self> {
-        let tensors = networks.iter().map(|weights| architecture.tensors(weights));
-        let tensors = tensors
+        let ready = networks
+            .iter()
+            .map(|weights| Network::new(&architecture, weights));
+        let ready = ready
             .collect::<candle_core::Result<_>>()
             .map_err(Error::compute("making tensors of the weights"))?;
         Ok(Self {
             description,
             architecture,
             networks,
-            tensors,
+            ready,
         })
     }
 
@@ -90,7 +117,7 @@ impl Regressor {
         &self.description
     }
 
-    /// Scale [pm] and architecture for a training that starts from these weights.
+    /// Scales of the labels and architecture for a training that starts from these weights.
     ///
     /// # Errors
     /// A model of another shape is to be trained.
@@ -98,14 +125,16 @@ impl Regressor {
         &self,
         model: &ModelSettings,
         window: usize,
-    ) -> Result<(f64, Architecture)> {
+    ) -> Result<(Vec<f64>, Architecture)> {
         let own = &self.description;
         if own.model != *model || own.window_px != window {
             let got = format!("{:?} at {} px", own.model, own.window_px);
             let needed = format!("{model:?} at {window} px");
             return Err(Error::unmeasurable("the model to start from", got, needed));
         }
-        Ok((own.target_scale_pm, self.architecture.clone()))
+        let mut scales = vec![own.target_scale_pm; OUTPUTS];
+        scales.extend(&own.auxiliary_scales);
+        Ok((scales, self.architecture.clone()))
     }
 
     /// Writes `model.toml` and the weights into `folder`; `model.toml` last, so that a folder that has one is whole.
@@ -152,6 +181,12 @@ impl Regressor {
                 allowed,
             )
         })?;
+        let extra = model.label_components() - OUTPUTS;
+        if description.auxiliary_scales.len() != extra {
+            let got = format!("{} numbers", description.auxiliary_scales.len());
+            let allowed = format!("{extra}, as model.auxiliary has components");
+            return Err(Error::data(&path, "auxiliary_scales", got, allowed));
+        }
         let architecture = Architecture::new(model, remaining);
         let count = description.validation_rms_pm.len();
         let paths = weight_paths(folder, count);
@@ -175,6 +210,17 @@ impl Regressor {
     fn weight_paths(&self, folder: &Path) -> Vec<PathBuf> {
         weight_paths(folder, self.networks.len())
     }
+}
+
+/// Lets the allocator keep the memory of layers that are done with for the next ones, instead of handing it back to the system
+/// and asking for it, page by page, again: that took a third of the time of a training on 64 × 64 pixels.
+///
+/// glibc takes the largest block that was ever freed, up to 32 MiB, as a hint of what is usual (mallopt(3), M_MMAP_THRESHOLD);
+/// elsewhere this does nothing.
+pub(super) fn keep_memory() {
+    const USUAL: usize = (32 << 20) - (64 << 10);
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| drop(std::hint::black_box(Vec::<u8>::with_capacity(USUAL))));
 }
 
 fn weight_paths(folder: &Path, count: usize) -> Vec<PathBuf> {

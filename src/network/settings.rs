@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::pooling::POOL;
+use super::pooling::{POOL, Pooling};
 use crate::error::Result;
 use crate::settings::Source;
 
@@ -23,6 +23,56 @@ pub struct ModelSettings {
     /// Width of the hidden layer.
     #[serde(default = "default_hidden")]
     pub hidden: usize,
+    /// Whether the convolutions of a block after its first one stand in pairs with a shortcut around each pair.
+    #[serde(default)]
+    pub residual: bool,
+    /// What is done to channels between convolution and rectifier.
+    #[serde(default)]
+    pub normalization: Normalization,
+    /// What becomes of four pixels between blocks.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// Whether the last block is pooled, too.
+    #[serde(default)]
+    pub pool_last: bool,
+    /// Whether the network says how sure it is, sub-image by sub-image: it is then trained on the likelihood of its errors.
+    #[serde(default)]
+    pub variance: bool,
+    /// What else the network is to say; labels for it stand beside those of D.
+    #[serde(default)]
+    pub auxiliary: Vec<Auxiliary>,
+}
+
+/// What is done to channels between convolution and rectifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalization {
+    /// Nothing.
+    #[default]
+    None,
+    /// Mean 0 and variance 1 over the images that go through the network together.
+    Batch,
+}
+
+/// What a network can say beside D. It steers what the layers learn; maps do not show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auxiliary {
+    /// Specimen tilt `[x, y]` [mrad], a vector that turns with the image.
+    Tilt,
+    /// Thickness [nm].
+    Thickness,
+}
+
+impl Auxiliary {
+    /// Numbers that it takes.
+    #[must_use]
+    pub fn components(self) -> usize {
+        match self {
+            Self::Tilt => 2,
+            Self::Thickness => 1,
+        }
+    }
 }
 
 fn default_blocks() -> Vec<Vec<usize>> {
@@ -38,6 +88,12 @@ impl Default for ModelSettings {
         Self {
             blocks: default_blocks(),
             hidden: default_hidden(),
+            residual: false,
+            normalization: Normalization::None,
+            pooling: Pooling::Maximum,
+            pool_last: false,
+            variance: false,
+            auxiliary: Vec::new(),
         }
     }
 }
@@ -46,7 +102,8 @@ impl ModelSettings {
     /// Checks the section against the side `window` [px] of the sub-images.
     ///
     /// # Errors
-    /// No blocks, a width of 0, or a window that does not survive the convolutions and poolings; allowed windows are named.
+    /// No blocks, a width of 0, blocks that make no residual units, something to be said twice, or a window that does not
+    /// survive the convolutions and poolings; allowed windows are named.
     pub fn validate(&self, source: &Source, window: usize) -> Result<()> {
         let widths = || self.blocks.iter().flatten().chain([&self.hidden]);
         if self.blocks.iter().any(Vec::is_empty) || self.blocks.is_empty() {
@@ -61,6 +118,19 @@ impl ModelSettings {
             };
             return Err(source.wrong(key, width, "1 to 4096 channels"));
         }
+        let unit = |block: &Vec<usize>| {
+            block.len() % 2 == 1 && block.iter().all(|&width| width == block[0])
+        };
+        if self.residual && !self.blocks.iter().all(unit) {
+            let got = format!("{:?}", self.blocks);
+            let allowed = "with model.residual blocks of one convolution and pairs of the same width, such as [[16, 16, 16], [32]]";
+            return Err(source.wrong("model.blocks", got, allowed));
+        }
+        let twice = |(index, extra)| self.auxiliary[..index].contains(extra);
+        if self.auxiliary.iter().enumerate().any(twice) {
+            let got = format!("{:?}", self.auxiliary).to_lowercase();
+            return Err(source.wrong("model.auxiliary", got, "each of tilt, thickness once"));
+        }
         if self.remaining(window).is_none() {
             return Err(source.wrong(
                 "subimages.window_angstrom",
@@ -71,16 +141,22 @@ impl ModelSettings {
         Ok(())
     }
 
+    /// Whether a pooling stands before block `index`, or, beyond the last block, before the hidden layer.
+    fn pooled(&self, index: usize) -> bool {
+        index > 0 && (index < self.blocks.len() || self.pool_last)
+    }
+
     /// Side [px] of what is left of a window before the hidden layer; `None` where nothing is, or a pooling would have to
     /// leave out a row.
     #[must_use]
     pub fn remaining(&self, window: usize) -> Option<usize> {
         let mut side = window;
-        for (index, block) in self.blocks.iter().enumerate() {
-            if index > 0 {
+        for index in 0..=self.blocks.len() {
+            if self.pooled(index) {
                 side = side.is_multiple_of(POOL).then_some(side / POOL)?;
             }
-            side = side.checked_sub(block.len() * (KERNEL - 1))?;
+            let convolutions = self.blocks.get(index).map_or(0, Vec::len);
+            side = side.checked_sub(convolutions * (KERNEL - 1))?;
         }
         (side > 0).then_some(side)
     }
@@ -104,7 +180,15 @@ impl ModelSettings {
     /// Distance between windows in one pass over a whole image: the product of the poolings [px].
     #[must_use]
     pub fn stride(&self) -> usize {
-        POOL.pow(self.blocks.len().saturating_sub(1) as u32)
+        let poolings = (0..=self.blocks.len()).filter(|&index| self.pooled(index));
+        POOL.pow(poolings.count() as u32)
+    }
+
+    /// Components of the labels: those of D, then of what is said beside it.
+    #[must_use]
+    pub fn label_components(&self) -> usize {
+        let extra = self.auxiliary.iter().map(|extra| extra.components());
+        2 + extra.sum::<usize>()
     }
 
     /// Multiply-adds of one sub-image of side `window` [px], for estimates of time.
@@ -112,14 +196,21 @@ impl ModelSettings {
     pub fn multiply_adds(&self, window: usize) -> usize {
         let (mut side, mut inputs, mut sum) = (window, 1, 0);
         for (index, block) in self.blocks.iter().enumerate() {
-            side /= if index > 0 { POOL } else { 1 };
+            side /= if self.pooled(index) { POOL } else { 1 };
             for &outputs in block {
                 side = side.saturating_sub(KERNEL - 1);
                 sum += side * side * KERNEL * KERNEL * inputs * outputs;
                 inputs = outputs;
             }
         }
-        sum + side * side * inputs * self.hidden + self.hidden * 2
+        side /= if self.pool_last { POOL } else { 1 };
+        sum + side * side * inputs * self.hidden + self.hidden * self.outputs()
+    }
+
+    /// Numbers that a network says: D, where asked for the logarithms of its variances, and what else there is.
+    #[must_use]
+    pub fn outputs(&self) -> usize {
+        self.label_components() + if self.variance { 2 } else { 0 }
     }
 }
 
@@ -143,6 +234,49 @@ pub struct TrainingSettings {
     pub augment: bool,
     /// Longest gradient, as a Euclidean norm over all weights.
     pub clip_norm: f64,
+    /// Where weight decay enters: beside the step (`adamw`) or as part of the gradient (`adam`).
+    pub optimizer: Method,
+    /// How the learning rate goes on after the warm-up.
+    pub schedule: Schedule,
+    /// Epochs between the steps of `schedule = "step"`.
+    pub step_epochs: usize,
+    /// What the learning rate is multiplied by at each of these steps.
+    pub step_factor: f64,
+    /// Epochs without a lower validation error after which a training ends; 0 for never.
+    pub patience: usize,
+    /// Decay, per step, of a running average of the weights, which then stands in for them outside the training; 0 for none.
+    pub averaging: f64,
+    /// Weight of the squared errors of what is said beside D, in units of its own mean square.
+    pub auxiliary_weight: f64,
+    /// Samples that go through the network together on one core. Batch normalization takes its statistics from them; it also
+    /// fixes the order of sums.
+    pub shard: usize,
+    /// What part of the running statistics of batch normalization each step replaces.
+    pub statistics_momentum: f64,
+}
+
+/// Where weight decay enters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Weights shrink beside the step (Loshchilov and Hutter, ICLR 2019).
+    #[default]
+    AdamW,
+    /// The decay is added to the gradient (Kingma and Ba, ICLR 2015).
+    Adam,
+}
+
+/// How the learning rate goes on after the warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// Half a period of a cosine, to zero at the last epoch.
+    #[default]
+    Cosine,
+    /// Constant between steps down.
+    Step,
+    /// Constant.
+    Constant,
 }
 
 impl Default for TrainingSettings {
@@ -156,6 +290,15 @@ impl Default for TrainingSettings {
             ensemble: 3,
             augment: true,
             clip_norm: 1.0,
+            optimizer: Method::AdamW,
+            schedule: Schedule::Cosine,
+            step_epochs: 10,
+            step_factor: 0.3,
+            patience: 0,
+            averaging: 0.0,
+            auxiliary_weight: 0.1,
+            shard: 8,
+            statistics_momentum: 0.1,
         }
     }
 }
@@ -175,6 +318,8 @@ impl TrainingSettings {
         count("epochs", self.epochs, 1_000_000)?;
         count("batch", self.batch, 65_536)?;
         count("ensemble", self.ensemble, 100)?;
+        count("shard", self.shard, 65_536)?;
+        count("step_epochs", self.step_epochs, 1_000_000)?;
         let number = |key: &str, value: f64, range: RangeInclusive<f64>, hint: &str| {
             source.in_range(&format!("training.{key}"), value, range, "", hint)
         };
@@ -197,7 +342,13 @@ impl TrainingSettings {
             self.clip_norm,
             1e-6..=1e9,
             "large for no clipping",
-        )
+        )?;
+        number("step_factor", self.step_factor, 1e-6..=1.0, "")?;
+        let hint = "0 for none, 0.999 is usual";
+        number("averaging", self.averaging, 0.0..=0.999_999, hint)?;
+        number("auxiliary_weight", self.auxiliary_weight, 0.0..=1e3, "")?;
+        let momentum = self.statistics_momentum;
+        number("statistics_momentum", momentum, 1e-6..=1.0, "0.1 is usual")
     }
 }
 
@@ -293,6 +444,43 @@ mod tests {
         for window in 1..=8 {
             assert!(model.remaining(window).is_none());
         }
+    }
+
+    #[test]
+    fn residual_blocks_are_one_convolution_and_pairs() {
+        let source = Source::from_text("train.toml", "[model]\nblocks = [[8, 8]]\n");
+        let model = |blocks| ModelSettings {
+            blocks,
+            residual: true,
+            ..ModelSettings::default()
+        };
+        assert!(
+            model(vec![vec![8, 8, 8], vec![16]])
+                .validate(&source, 16)
+                .is_ok()
+        );
+        for blocks in [vec![vec![8, 8]], vec![vec![8, 8, 4]]] {
+            let error = model(blocks).validate(&source, 16).unwrap_err().to_string();
+            assert!(
+                error.starts_with("train.toml:2: model.blocks: got [[8, 8"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pooled_last_block_doubles_the_stride() {
+        let model = ModelSettings {
+            blocks: vec![vec![32, 32], vec![64, 64]],
+            hidden: 128,
+            pool_last: true,
+            ..ModelSettings::default()
+        };
+        assert_eq!((model.stride(), model.remaining(32)), (4, Some(5)));
+        assert_eq!(model.remaining(30), None);
+        // 30²·9·32 + 28²·9·32² + 12²·9·32·64 + 10²·9·64² + 5²·64·128 + 128·2
+        let by_hand = 259_200 + 7_225_344 + 2_654_208 + 3_686_400 + 204_800 + 256;
+        assert_eq!(model.multiply_adds(32), by_hand);
     }
 
     #[test]

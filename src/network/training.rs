@@ -9,14 +9,15 @@ use indicatif::ProgressBar;
 use rand::seq::SliceRandom;
 
 use super::architecture::{Architecture, OUTPUTS, Weights};
-use super::batch::{Batches, SHARD, compute};
+use super::batch::{Batches, compute};
 use super::calibration::residual;
 use super::checkpoint::Checkpoint;
+use super::loss::Loss;
 use super::optimizer::{Optimizer, learning_rate};
 use super::prediction;
-use super::regressor::{Description, Normalisation, Regressor};
+use super::regressor::{Description, Network, Normalisation, Regressor, keep_memory};
 use super::samples::Samples;
-use super::settings::{ModelSettings, SubimageSettings, TrainingSettings};
+use super::settings::{Auxiliary, ModelSettings, SubimageSettings, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::progress::Reporter;
 use crate::provenance::SCHEMA_VERSION;
@@ -90,6 +91,7 @@ pub fn train(
     checkpoint: Option<&Path>,
     reporter: &Reporter,
 ) -> Result<Trained> {
+    keep_memory();
     let run = Run::new(recipe, train, validation)?;
     let checkpoint = checkpoint.map(|folder| Checkpoint::new(folder, run.fingerprint()));
     let steps = recipe.training.ensemble * recipe.training.epochs * run.steps_per_epoch();
@@ -97,7 +99,9 @@ pub fn train(
     let mut states = Vec::new();
     for network in 0..recipe.training.ensemble {
         let epochs = recipe.training.epochs;
-        states.push(run.network(network, epochs, checkpoint.as_ref(), &bar)?);
+        let work = || run.network(network, epochs, checkpoint.as_ref(), &bar);
+        // From among the workers: from outside, each short piece of parallel work would wait for one of them to wake.
+        states.push(rayon::join(work, || ()).0?);
     }
     bar.finish();
     run.finish(states)
@@ -108,7 +112,7 @@ pub fn train(
 pub(super) struct State {
     /// Weights and moments.
     pub optimizer: Optimizer,
-    /// Weights of the epoch with the lowest validation error.
+    /// Weights (where one is kept, their running average) of the epoch with the lowest validation error.
     pub best: Weights,
     /// The epochs so far.
     pub history: Vec<EpochRecord>,
@@ -119,6 +123,15 @@ impl State {
     fn best_rms(&self) -> f64 {
         let errors = self.history.iter().map(|record| record.validation_rms_pm);
         errors.fold(f64::INFINITY, f64::min)
+    }
+
+    /// Epochs since the lowest validation error.
+    fn epochs_since_best(&self) -> usize {
+        let best = self.best_rms();
+        let mut later = self.history.iter().rev();
+        later
+            .position(|record| record.validation_rms_pm == best)
+            .unwrap_or(0)
     }
 }
 
@@ -137,26 +150,31 @@ impl<'a> Run<'a> {
         recipe.training.validate(&source)?;
         recipe.subimages.validate(&source)?;
         recipe.model.validate(&source, window)?;
-        train.check("training", window)?;
-        validation.check("validation", window)?;
-        let (scale, architecture) = match recipe.start {
+        let components = recipe.model.label_components();
+        train.check("training", window, components)?;
+        validation.check("validation", window, components)?;
+        let (scales, architecture) = match recipe.start {
             Some(start) => start.as_start(recipe.model, window)?,
             None => {
                 let remaining = recipe.model.remaining(window).ok_or_else(|| {
                     let allowed = recipe.model.allowed_windows(window);
                     Error::unmeasurable("the model", format!("a window of {window} px"), allowed)
                 })?;
-                let rms = train.target_rms();
-                // Only zero displacements: any scale will do, so 1 pm.
-                let scale = if rms > 0.0 { rms } else { 1.0 };
-                (scale, Architecture::new(recipe.model, remaining))
+                let architecture = Architecture::new(recipe.model, remaining);
+                (scales(recipe.model, train), architecture)
             }
         };
         let batches = Batches {
             samples: train,
             architecture,
             window,
-            scale,
+            scales,
+            vectors: vectors(recipe.model),
+            loss: Loss {
+                variance: recipe.model.variance,
+                auxiliary_weight: recipe.training.auxiliary_weight,
+            },
+            shard: recipe.training.shard,
             augment: recipe.training.augment,
         };
         Ok(Self {
@@ -178,7 +196,7 @@ impl<'a> Run<'a> {
         let recipe = self.recipe;
         let mut hasher = blake3::Hasher::new();
         let settings = (recipe.seed, recipe.model, recipe.training, recipe.subimages);
-        hasher.update(format!("{SCHEMA_VERSION} {SHARD} {settings:?}").as_bytes());
+        hasher.update(format!("{SCHEMA_VERSION} {settings:?}").as_bytes());
         self.batches.samples.hash(&mut hasher);
         self.validation.hash(&mut hasher);
         let start = recipe.start.into_iter().flat_map(|start| &start.networks);
@@ -193,6 +211,11 @@ impl<'a> Run<'a> {
         stream(self.recipe.seed, "network", network as u64).random()
     }
 
+    /// Whether a running average of the weights is kept.
+    fn averaged(&self) -> bool {
+        self.recipe.training.averaging > 0.0
+    }
+
     fn initial_state(&self, network: usize) -> State {
         let weights = match self.recipe.start {
             Some(start) => start.networks[network % start.networks.len()].clone(),
@@ -202,7 +225,7 @@ impl<'a> Run<'a> {
                 .initial_weights(self.network_seed(network)),
         };
         State {
-            optimizer: Optimizer::new(weights.clone()),
+            optimizer: Optimizer::new(weights.clone(), self.averaged()),
             best: weights,
             history: Vec::new(),
         }
@@ -217,17 +240,22 @@ impl<'a> Run<'a> {
         bar: &ProgressBar,
     ) -> Result<State> {
         let kept = checkpoint
-            .map(|c| c.load(network, &self.batches.architecture))
+            .map(|c| c.load(network, &self.batches.architecture, self.averaged()))
             .transpose()?;
         let mut state = kept
             .flatten()
             .unwrap_or_else(|| self.initial_state(network));
         let seed = self.network_seed(network);
         bar.inc((state.history.len() * self.steps_per_epoch()) as u64);
+        let patience = self.recipe.training.patience;
         for epoch in state.history.len()..until {
+            if patience > 0 && state.epochs_since_best() >= patience {
+                bar.inc(((until - epoch) * self.steps_per_epoch()) as u64);
+                break;
+            }
             let record = self.epoch(&mut state.optimizer, seed, epoch, bar)?;
             if record.validation_rms_pm < state.best_rms() {
-                state.best.clone_from(&state.optimizer.weights);
+                state.best.clone_from(state.optimizer.outcome());
             }
             state.history.push(record);
             bar.set_message(format!(
@@ -261,11 +289,11 @@ impl<'a> Run<'a> {
                 .gradient(&optimizer.weights, batch, seed, epoch)?;
             squares += sum;
             rate = learning_rate(training, optimizer.steps, self.steps_per_epoch() as u64);
-            optimizer.step(&gradient, rate, training);
+            optimizer.step(&self.batches.architecture, &gradient, rate, training);
             bar.inc(1);
         }
         let train_rms_pm = self.rms(squares, self.batches.samples.count());
-        let validation_rms_pm = self.validation_rms(&optimizer.weights)?;
+        let validation_rms_pm = self.validation_rms(optimizer.outcome())?;
         if !(train_rms_pm.is_finite() && validation_rms_pm.is_finite()) {
             let what = format!("training, epoch {}", epoch + 1);
             let got = "an error that is no longer a number";
@@ -285,20 +313,16 @@ impl<'a> Run<'a> {
 
     /// Root mean square error per component [pm] from the sum of squares in units of the scale.
     fn rms(&self, squares: f64, count: usize) -> f64 {
-        self.batches.scale * (squares / (OUTPUTS * count) as f64).sqrt()
+        self.batches.scales[0] * (squares / (OUTPUTS * count) as f64).sqrt()
     }
 
     fn validation_rms(&self, weights: &Weights) -> Result<f64> {
-        let tensors = self
-            .batches
-            .architecture
-            .tensors(weights)
-            .map_err(compute)?;
-        let subimages = self.validation.subimages.view();
-        let predicted = prediction::patches(&self.batches.architecture, &tensors, subimages)?;
-        let errors = predicted.iter().zip(&self.validation.targets);
+        let network = Network::new(&self.batches.architecture, weights).map_err(compute)?;
+        let predicted = prediction::patches(&network, self.validation.subimages.view())?;
+        let (scale, labels) = (self.batches.scales[0], &self.validation.targets);
+        let errors = (0..self.validation.count()).flat_map(|n| (0..OUTPUTS).map(move |c| (n, c)));
         let squares =
-            errors.map(|(&p, &t)| (f64::from(p) - f64::from(t) / self.batches.scale).powi(2));
+            errors.map(|at| (f64::from(predicted[at]) - f64::from(labels[at]) / scale).powi(2));
         Ok(self.rms(squares.sum(), self.validation.count()))
     }
 
@@ -309,7 +333,8 @@ impl<'a> Run<'a> {
             schema_version: SCHEMA_VERSION,
             seed: recipe.seed,
             window_px: self.batches.window,
-            target_scale_pm: self.batches.scale,
+            target_scale_pm: self.batches.scales[0],
+            auxiliary_scales: self.batches.scales[OUTPUTS..].to_vec(),
             residual_pm: [0.0; 2],
             normalisation: Normalisation::Image,
             validation_rms_pm: states.iter().map(State::best_rms).collect(),
@@ -330,11 +355,34 @@ impl<'a> Run<'a> {
     }
 }
 
+/// What the labels are divided by, component by component: the root mean square of D, and of each thing said beside it.
+fn scales(model: &ModelSettings, samples: &Samples) -> Vec<f64> {
+    let mut scales = vec![samples.label_rms(0..OUTPUTS); OUTPUTS];
+    for extra in &model.auxiliary {
+        let columns = scales.len()..scales.len() + extra.components();
+        scales.extend(vec![samples.label_rms(columns); extra.components()]);
+    }
+    scales
+}
+
+/// First components of D and of the other vectors among the labels.
+fn vectors(model: &ModelSettings) -> Vec<usize> {
+    let (mut vectors, mut next) = (vec![0], OUTPUTS);
+    for &extra in &model.auxiliary {
+        if extra == Auxiliary::Tilt {
+            vectors.push(next);
+        }
+        next += extra.components();
+    }
+    vectors
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::check::gaussian_samples;
-    use super::super::settings::Mode;
+    use super::super::settings::{Mode, Normalization, Schedule};
     use super::*;
+    use crate::provenance::Provenance;
 
     const SUBIMAGES: SubimageSettings = SubimageSettings {
         mode: Mode::CentredB,
@@ -347,6 +395,7 @@ mod tests {
         let model = ModelSettings {
             blocks: vec![vec![4], vec![6]],
             hidden: 8,
+            ..ModelSettings::default()
         };
         let training = TrainingSettings {
             epochs: 4,
@@ -417,7 +466,7 @@ mod tests {
             .network(0, 2, Some(&checkpoint), &ProgressBar::hidden())
             .unwrap();
         let kept = checkpoint
-            .load(0, &run.batches.architecture)
+            .load(0, &run.batches.architecture, false)
             .unwrap()
             .unwrap();
         assert_eq!(stopped, kept);
@@ -498,5 +547,116 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("not finite"), "{error}");
+    }
+
+    /// All that has a state: running statistics, an average of the weights, a variance, early stopping.
+    fn everything() -> (ModelSettings, TrainingSettings) {
+        let (model, training) = settings();
+        let model = ModelSettings {
+            blocks: vec![vec![4, 4, 4], vec![6]],
+            residual: true,
+            normalization: Normalization::Batch,
+            variance: true,
+            auxiliary: vec![Auxiliary::Tilt],
+            ..model
+        };
+        let training = TrainingSettings {
+            averaging: 0.9,
+            schedule: Schedule::Step,
+            ..training
+        };
+        (model, training)
+    }
+
+    /// Samples whose tilt is as the displacement.
+    fn tilted(count: usize, seed: u64) -> Samples {
+        let subimages = SubimageSettings {
+            window_angstrom: 7.0,
+            ..SUBIMAGES
+        };
+        let plain = gaussian_samples(count, &subimages, seed);
+        let targets = ndarray::concatenate![ndarray::Axis(1), plain.targets, plain.targets];
+        Samples { targets, ..plain }
+    }
+
+    #[test]
+    fn a_stopped_training_of_everything_goes_on_bit_by_bit_and_predicts_with_its_statistics() {
+        let (model, training) = everything();
+        let subimages = SubimageSettings {
+            window_angstrom: 7.0,
+            ..SUBIMAGES
+        };
+        let recipe = Recipe {
+            seed: 3,
+            model: &model,
+            training: &training,
+            subimages: &subimages,
+            start: None,
+        };
+        let (samples, validation) = (tilted(70, 1), tilted(30, 2));
+        let quiet = Reporter::quiet();
+        let straight = train(&recipe, &samples, &validation, None, &quiet).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let run = Run::new(&recipe, &samples, &validation).unwrap();
+        let checkpoint = Checkpoint::new(folder.path(), run.fingerprint());
+        run.network(0, 2, Some(&checkpoint), &ProgressBar::hidden())
+            .unwrap();
+        let resumed = train(&recipe, &samples, &validation, Some(folder.path()), &quiet).unwrap();
+        assert_eq!(straight.regressor.networks, resumed.regressor.networks);
+        assert_eq!(straight.history_csv(), resumed.history_csv());
+        let found = straight
+            .regressor
+            .predict_patches(validation.subimages.view())
+            .unwrap();
+        assert!(
+            found
+                .noise
+                .iter()
+                .all(|&noise| noise > 0.0 && noise.is_finite())
+        );
+        let provenance = Provenance::start("train", "seed = 3".to_owned(), Some(3));
+        straight.regressor.save(folder.path(), &provenance).unwrap();
+        let loaded = Regressor::load(folder.path()).unwrap();
+        let again = loaded.predict_patches(validation.subimages.view()).unwrap();
+        assert_eq!(found, again);
+        let error = train(
+            &recipe,
+            &gaussian_samples(9, &subimages, 1),
+            &validation,
+            None,
+            &quiet,
+        );
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("with labels (9, 4)"), "{error}");
+    }
+
+    #[test]
+    fn a_training_ends_when_patience_does() {
+        let (model, training) = settings();
+        let training = TrainingSettings {
+            epochs: 30,
+            ensemble: 1,
+            patience: 2,
+            // Nothing is learnt at this rate, or it goes up and down.
+            learning_rate: 1.0,
+            ..training
+        };
+        let recipe = Recipe {
+            seed: 3,
+            model: &model,
+            training: &training,
+            subimages: &SUBIMAGES,
+            start: None,
+        };
+        let samples = gaussian_samples(40, &SUBIMAGES, 1);
+        let trained = train(&recipe, &samples, &samples, None, &Reporter::quiet()).unwrap();
+        let history = &trained.histories[0];
+        let errors = history.iter().map(|record| record.validation_rms_pm);
+        let best = errors.clone().fold(f64::INFINITY, f64::min);
+        assert!(history.len() < 30);
+        assert_eq!(
+            errors.clone().position(|e| e == best),
+            Some(history.len() - 3)
+        );
     }
 }

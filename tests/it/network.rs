@@ -104,6 +104,7 @@ static TRAINED: LazyLock<Trained> = LazyLock::new(|| {
     let model = ModelSettings {
         blocks: vec![vec![8, 8], vec![16, 16]],
         hidden: 32,
+        ..ModelSettings::default()
     };
     let training = TrainingSettings {
         epochs: 30,
