@@ -128,6 +128,9 @@ enum Command {
         output: PathBuf,
         #[command(flatten)]
         reading: Reading,
+        /// How columns are measured: joint, or each by itself for comparison: gaussian, centre_of_mass
+        #[arg(long, value_name = "METHOD")]
+        method: Option<String>,
         #[command(flatten)]
         mapping: Mapping,
     },

@@ -10,7 +10,6 @@
 //! deviations plus their posterior variance (the EM step of empirical Bayes). Where the dose is too low to tell shapes
 //! apart they are shared, which is what keeps positions at the Cramér–Rao bound there.
 
-use ndarray::Array2;
 use rayon::prelude::*;
 
 use super::background::Background;
@@ -22,7 +21,6 @@ use super::lattice::length;
 use super::noise::{self, Noise};
 use super::normal::{self, Normal};
 use super::settings::{ColumnSettings, Weighting};
-use crate::image::Image;
 use crate::progress::Reporter;
 
 /// Width that the first fits start from [pitch]; 0.5 Å in BiFeO₃.
@@ -43,6 +41,9 @@ const LONGEST: [f64; 3] = [0.5, 0.2, 0.45];
 /// Width beyond which tails fill the cell [pitch]. There only all columns together tell a background from tails, and a
 /// shape from that of its neighbours: columns of a sublattice then keep one shape, and the background bends less.
 const BROAD: f64 = 0.185;
+/// Width that no typical shape exceeds [pitch]: wider ones, on a lower background, fit the tails of real columns (which are no
+/// Gaussians) ever better, and displacements grow with them without end.
+const BROADEST: f64 = 0.26;
 /// Distance of the background's nodes there, over that of the settings.
 const COARSER: f64 = 4.0;
 /// Steps before the fit may be finished.
@@ -66,22 +67,15 @@ const LOST: f64 = 10.0;
 
 /// Fits all sites; the result keeps their order.
 pub(super) fn fit_all(
-    image: &Image,
-    usable: &Array2<f32>,
+    field: &Field<'_>,
     found: &Found,
-    pitch: f64,
     settings: &ColumnSettings,
     reporter: &Reporter,
 ) -> Vec<Column> {
-    let field = Field {
-        image,
-        usable,
-        ghosts: &found.ghosts,
-        pitch,
-    };
-    let mut fit = Fit::start(&field, found, settings);
+    let pitch = field.pitch;
+    let mut fit = Fit::start(field, found, settings);
     let bar = reporter.bar("fitting columns", settings.sweeps as u64);
-    let mut residual = Residual::empty(image.data.dim());
+    let mut residual = Residual::empty(field.image.data.dim());
     let mut least = f64::INFINITY;
     for sweep in 0..settings.sweeps {
         let before = fit.state.clone();
@@ -99,7 +93,7 @@ pub(super) fn fit_all(
         }
     }
     bar.finish_and_clear();
-    fit.finished()
+    fit.finished(&mut residual)
 }
 
 /// The state of the fit.
@@ -143,6 +137,7 @@ impl<'a> Fit<'a> {
                 fitted: true,
                 start: site.position,
                 class: site.class(),
+                misfit: f64::NAN,
             }
         });
         let round = (START_WIDTH * field.pitch).powi(-2);
@@ -217,6 +212,9 @@ impl<'a> Fit<'a> {
         self.state.background.add(&step.background);
         for (typical, change) in self.state.typical.iter_mut().zip(&step.forms) {
             typical.form = std::array::from_fn(|k| typical.form[k] + change[k]);
+            let width = mean_width(typical.form);
+            let part = width.map_or(1.0, |w| (w / (BROADEST * self.field.pitch)).max(1.0));
+            typical.form = typical.form.map(|entry| entry * part * part);
         }
         let moved = self.apply(&step.columns, step.forms, &covariances, residual);
         if sweep + 1 == ALIKE_STEPS {
@@ -228,14 +226,8 @@ impl<'a> Fit<'a> {
 
     /// Notes whether columns are broad, and what follows.
     fn widen(&mut self) {
-        let wide = self.state.typical.iter().filter_map(|typical| {
-            let shape = Gaussian {
-                height: 1.0,
-                position: [0.0; 2],
-                form: typical.form,
-            };
-            shape.widths().map(|(w, _)| (w[0] * w[1]).sqrt())
-        });
+        let wide = self.state.typical.iter();
+        let wide = wide.filter_map(|typical| mean_width(typical.form));
         self.broad = wide.fold(0.0, f64::max) > BROAD * self.field.pitch;
         if self.broad {
             let spacing = COARSER * self.settings.background_spacing;
@@ -330,8 +322,11 @@ impl<'a> Fit<'a> {
     }
 
     /// The columns, with those that no fit holds back at their start.
-    fn finished(mut self) -> Vec<Column> {
+    fn finished(mut self, residual: &mut Residual) -> Vec<Column> {
+        self.leave(residual);
+        let (field, radius) = (self.field, self.settings.window * self.field.pitch);
         for column in &mut self.state.columns {
+            column.misfit = residual.misfit(field.image.sampling, column.gaussian.position, radius);
             let typical = self.state.typical[column.class].form;
             column.fitted = column.gaussian.height > 0.0
                 && is_near(column, self.field.pitch)
@@ -347,6 +342,16 @@ impl<'a> Fit<'a> {
         }
         self.state.columns
     }
+}
+
+/// Geometric mean of the principal standard deviations of a form [Å]; `None` where it is no ellipse.
+fn mean_width(form: [f64; 3]) -> Option<f64> {
+    let shape = Gaussian {
+        height: 1.0,
+        position: [0.0; 2],
+        form,
+    };
+    shape.widths().map(|(w, _)| (w[0] * w[1]).sqrt())
 }
 
 /// The part of a change that a form may take in one step.
@@ -389,11 +394,7 @@ fn is_possible(gaussian: &Gaussian, typical: [f64; 3], pitch: f64) -> bool {
     let Some((widths, _)) = gaussian.widths() else {
         return false;
     };
-    let usual = Gaussian {
-        form: typical,
-        ..*gaussian
-    };
-    let mean = usual.widths().map_or(pitch, |(w, _)| (w[0] * w[1]).sqrt());
+    let mean = mean_width(typical).unwrap_or(pitch);
     widths
         .iter()
         .all(|w| WIDTHS.contains(&(w / pitch)) && RELATIVE_WIDTHS.contains(&(w / mean)))

@@ -35,6 +35,20 @@ impl Gaussian {
         }
     }
 
+    /// An ellipse of principal standard deviations `widths` [Å], the first at `angle` from x towards y [rad].
+    pub(super) fn elliptic(height: f64, position: Point, widths: [f64; 2], angle: f64) -> Self {
+        let ([u, v], (s, c)) = (widths.map(|w| w.powi(-2)), angle.sin_cos());
+        Self {
+            height,
+            position,
+            form: [
+                u * c * c + v * s * s,
+                (u - v) * c * s,
+                u * s * s + v * c * c,
+            ],
+        }
+    }
+
     /// Value at a point.
     #[cfg(test)]
     pub(super) fn peak(&self, at: Point) -> f64 {
@@ -117,6 +131,7 @@ pub(super) fn accumulate<const N: usize>(
     }
 }
 
+#[expect(clippy::needless_range_loop, reason = "the algebra is in indices")]
 /// Lower Cholesky factor of a matrix given by its lower triangle; `None` if it is not positive.
 pub(super) fn cholesky<const N: usize>(matrix: &[[f64; N]; N]) -> Option<[[f64; N]; N]> {
     let mut lower = [[0.0; N]; N];
@@ -139,6 +154,7 @@ pub(super) fn cholesky<const N: usize>(matrix: &[[f64; N]; N]) -> Option<[[f64; 
     Some(lower)
 }
 
+#[expect(clippy::needless_range_loop, reason = "the algebra is in indices")]
 /// Solves L Lᵀ x = right.
 pub(super) fn solve<const N: usize>(lower: &[[f64; N]; N], right: &[f64; N]) -> [f64; N] {
     let mut x = *right;
@@ -203,17 +219,7 @@ mod tests {
             (-0.7, 0.4, 0.6),
             (0.0, 0.5, 0.45),
         ] {
-            let (c, s) = (angle.cos(), angle.sin());
-            let (u, v) = (wide.powi(-2), narrow.powi(-2));
-            let form = [
-                u * c * c + v * s * s,
-                (u - v) * c * s,
-                u * s * s + v * c * c,
-            ];
-            let gaussian = Gaussian {
-                form,
-                ..Gaussian::round(1.0, [0.0; 2], 1.0)
-            };
+            let gaussian = Gaussian::elliptic(1.0, [0.0; 2], [wide, narrow], angle);
             let (widths, found) = gaussian.widths().unwrap();
             assert!((widths[0] - wide).abs() < 1e-12 && (widths[1] - narrow).abs() < 1e-12);
             assert!((found - angle).abs() < 1e-12);

@@ -449,6 +449,7 @@ mod tests {
                 fitted: true,
                 start: position,
                 class,
+                misfit: f64::NAN,
             }
         };
         (0..10).map(of).collect()

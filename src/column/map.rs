@@ -9,6 +9,7 @@ use super::settings::{Brighter, ColumnSettings};
 use crate::crystal::Sublattice;
 use crate::crystal::polarization::{Point, PolarVector, flags, polar_cells};
 use crate::image::Image;
+use crate::storage::tables::field;
 use crate::units::PM_PER_ANGSTROM;
 
 /// Distance of a column from the border at which its fit window is cut and its vector less sure [fit window radius].
@@ -39,6 +40,9 @@ pub struct AtomColumn {
     pub angle: f64,
     /// Cell: A at `i a + j b`, B between A of `(i, j)` and of `(i+1, j+1)`.
     pub index: [i32; 2],
+    /// Mean square of what the fit leaves around it, over the variance of the noise: 1 where that is noise alone; NaN where
+    /// there is no model.
+    pub misfit: f64,
     /// Sum of the bits in [`flags`].
     pub flags: u32,
 }
@@ -86,6 +90,16 @@ impl ColumnMap {
         std::array::from_fn(|axis| median(self.good_vectors().map(|v| v.displacement[axis])))
     }
 
+    /// Median width (geometric mean of the two standard deviations) of the broader sublattice's columns, over the pitch.
+    #[must_use]
+    pub fn width_over_pitch(&self) -> f64 {
+        let width = |sublattice| {
+            let columns = self.of(sublattice).filter(|c| c.flags == 0);
+            median(columns.map(|c| (c.sigma[0] * c.sigma[1]).sqrt())).value
+        };
+        width(Sublattice::A).max(width(Sublattice::B)) / self.lattice.pitch()
+    }
+
     /// What the map says, in a few lines.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -131,7 +145,7 @@ impl ColumnMap {
 
 /// Header of the rows of [`columns_csv`].
 pub const COLUMNS_HEADER: &str = "x_angstrom,y_angstrom,sublattice,height,sigma_x_angstrom,sigma_y_angstrom,flags,\
-    position_sigma_x_angstrom,position_sigma_y_angstrom,background,angle_rad,i,j";
+    position_sigma_x_angstrom,position_sigma_y_angstrom,background,angle_rad,i,j,misfit";
 
 /// The columns as rows of text fields, under [`COLUMNS_HEADER`].
 #[must_use]
@@ -153,6 +167,7 @@ pub fn columns_csv(map: &ColumnMap) -> Vec<Vec<String>> {
                 format!("{:.5}", c.angle),
                 c.index[0].to_string(),
                 c.index[1].to_string(),
+                field(c.misfit, 3),
             ]
         })
         .collect()
@@ -217,6 +232,7 @@ pub(super) fn assemble(
         BORDER_OVER_WINDOW * settings.window * pitch,
     );
     flag_outliers(&mut columns, settings.maximum_deviation * pitch);
+    flag_misfits(&mut columns, settings.maximum_misfit);
     columns
 }
 
@@ -314,6 +330,7 @@ fn atom_column(
         sigma,
         angle,
         index,
+        misfit: column.misfit,
         flags: if is_significant(column, minimum) {
             0
         } else {
@@ -360,6 +377,27 @@ fn flag_outliers(columns: &mut [AtomColumn], limit: f64) {
             std::array::from_fn(|k| deviations.iter().map(|d| d[k]).sum::<f64>() / count);
         if length(mean) > limit {
             column.flags |= flags::OUTLIER;
+        }
+    }
+}
+
+/// Flags columns that the model fits far worse than others of their sublattice. The misfit is compared as its logarithm: what a
+/// Gaussian leaves of real columns grows with their brightness.
+fn flag_misfits(columns: &mut [AtomColumn], limit: f64) {
+    for sublattice in [Sublattice::A, Sublattice::B] {
+        let chosen = |c: &AtomColumn| c.sublattice == sublattice && c.misfit > 0.0;
+        let mut values: Vec<f64> = columns
+            .iter()
+            .filter(|c| chosen(c) && c.flags == 0)
+            .map(|c| c.misfit.ln())
+            .collect();
+        let typical = middle(&mut values);
+        let mut deviations: Vec<f64> = values.iter().map(|v| (v - typical).abs()).collect();
+        let most = typical + limit * SIGMA_OVER_MAD * middle(&mut deviations);
+        for column in columns.iter_mut() {
+            if chosen(column) && column.misfit.ln() > most {
+                column.flags |= flags::OUTLIER;
+            }
         }
     }
 }

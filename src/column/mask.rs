@@ -20,7 +20,7 @@ const FILL: [f64; 3] = [1.5, 6.0, 24.0];
 
 /// An image without gaps, and which of its pixels were seen.
 pub(super) struct Masked {
-    /// Finite everywhere.
+    /// Finite everywhere; rows lie one after the other.
     pub(super) image: Image,
     /// 1 where a pixel counts, 0 where it does not.
     pub(super) usable: Array2<f32>,
@@ -32,7 +32,9 @@ impl Masked {
     /// # Errors
     /// Most pixels are not finite.
     pub(super) fn of(image: &Image) -> Result<Self> {
-        let mut usable = image.data.mapv(|v| f32::from(u8::from(v.is_finite())));
+        let mut usable = Array2::from_shape_fn(image.data.dim(), |pixel| {
+            f32::from(u8::from(image.data[pixel].is_finite()))
+        });
         let missing = usable.iter().filter(|u| **u == 0.0).count();
         if missing as f64 > MOST_MISSING * usable.len() as f64 {
             return Err(Error::unmeasurable(
@@ -41,7 +43,8 @@ impl Masked {
                 "finite intensities in at least a quarter of the image",
             ));
         }
-        let mut data = image.data.clone();
+        // Rows one after the other, as kernels go through them: files may hold them bottom up.
+        let mut data = image.data.as_standard_layout().into_owned();
         if missing > 0 {
             fill(&mut data, &usable);
         }

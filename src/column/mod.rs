@@ -12,6 +12,7 @@
 //!
 //! Origin, axes and units as in the crate's [conventions](crate#conventions).
 
+mod alone;
 pub mod analysis;
 mod background;
 mod field;
@@ -38,9 +39,10 @@ mod window_fit;
 
 pub use lattice::Lattice;
 pub use map::{AtomColumn, COLUMNS_HEADER, ColumnMap, Median, columns_csv};
-pub use settings::{Brighter, ColumnSettings, Weighting};
+pub use settings::{Brighter, ColumnSettings, Method, Weighting};
 pub use window_fit::{WindowColumn, WindowFit, fit_window};
 
+use field::Field;
 use mask::Masked;
 
 use crate::crystal::Sublattice;
@@ -52,6 +54,8 @@ use crate::progress::Reporter;
 const WHAT: &str = "column map";
 /// Fewest cells along a side of the image that can be mapped.
 const MIN_CELLS: f64 = 3.0;
+/// Width up to which columns are told from their neighbours by the image [pitch]; beyond it, by the model.
+const RESOLVED: f64 = 0.24;
 /// Fewest A columns that make a map: 3×3.
 const MIN_A_COLUMNS: usize = 9;
 
@@ -73,7 +77,18 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         prior.significance
     ));
     let found = find::sites(image, &lattice, settings.smoothing);
-    let fitted = fit::fit_all(image, &masked.usable, &found, pitch, settings, reporter);
+    let field = Field {
+        image,
+        usable: &masked.usable,
+        ghosts: &found.ghosts,
+        pitch,
+    };
+    let fitted = match settings.method {
+        Method::Joint => fit::fit_all(&field, &found, settings, reporter),
+        Method::Gaussian | Method::CentreOfMass => {
+            alone::fit_each(&field, &found, settings, reporter)
+        }
+    };
     let columns = map::assemble(image, &found.sites, &fitted, &lattice, settings);
     let good = columns
         .iter()
@@ -95,6 +110,13 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         significance: prior.significance,
     };
     reporter.say(map.summary());
+    let width = map.width_over_pitch();
+    if width > RESOLVED {
+        reporter.say(format!(
+            "warning: columns are {width:.2} of the pitch wide (standard deviation), hardly resolved: sizes of D, and their \
+             standard deviations, rest on the model of the columns' tails"
+        ));
+    }
     Ok(map)
 }
 

@@ -23,10 +23,25 @@ pub enum Weighting {
     Noise,
 }
 
+/// How columns are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// All columns at once, with their overlaps and a background.
+    #[default]
+    Joint,
+    /// Each column by itself: an elliptical Gaussian on a constant in a round window, as most programs fit it.
+    Gaussian,
+    /// Each column by itself: the centre of mass of a round window.
+    CentreOfMass,
+}
+
 /// Settings of [`measure`](crate::column::measure). Lengths are fractions of the pitch of the A lattice that the image shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ColumnSettings {
+    /// How columns are measured; all but the joint fit are for comparison with numbers from elsewhere.
+    pub method: Method,
     /// Which sublattice is brighter.
     pub brighter: Brighter,
     /// Weights of the pixels.
@@ -46,6 +61,9 @@ pub struct ColumnSettings {
     pub minimum_signal_to_noise: f64,
     /// Distance of a column from where its neighbours put it, at which it is flagged as an outlier [pitch].
     pub maximum_deviation: f64,
+    /// How far the misfit of a column lies above that of its sublattice, in robust standard deviations, at which it is flagged as an
+    /// outlier.
+    pub maximum_misfit: f64,
     /// Pseudocubic lattice constant that the calibration is compared with [Å].
     pub nominal_pitch_angstrom: f64,
 }
@@ -53,6 +71,7 @@ pub struct ColumnSettings {
 impl Default for ColumnSettings {
     fn default() -> Self {
         Self {
+            method: Method::Joint,
             brighter: Brighter::A,
             weighting: Weighting::Noise,
             window: 0.38,
@@ -62,6 +81,7 @@ impl Default for ColumnSettings {
             minimum_significance: 5.0,
             minimum_signal_to_noise: 5.0,
             maximum_deviation: 0.1,
+            maximum_misfit: 10.0,
             nominal_pitch_angstrom: 3.95,
         }
     }
@@ -91,6 +111,7 @@ impl ColumnSettings {
                 1000.0,
             ),
             ("maximum_deviation", self.maximum_deviation, 0.02, 0.4),
+            ("maximum_misfit", self.maximum_misfit, 2.0, 1e6),
             (
                 "nominal_pitch_angstrom",
                 self.nominal_pitch_angstrom,

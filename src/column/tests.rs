@@ -455,3 +455,112 @@ fn rows_have_the_fields_of_the_header() {
     assert!(rows.iter().all(|row| row.len() == names.len()));
     assert!(map.summary().contains("median D = ("));
 }
+
+#[test]
+fn how_an_image_lies_in_memory_does_not_matter() {
+    let image = Scene {
+        dose: 1000.0,
+        ..Scene::default()
+    }
+    .image();
+    let mut turned = image.clone();
+    turned.data = image
+        .data
+        .t()
+        .as_standard_layout()
+        .into_owned()
+        .reversed_axes();
+    assert!(turned.data == image.data && turned.data.as_slice().is_none());
+    let maps = [image, turned].map(|i| measured(&i, &ColumnSettings::default()).unwrap());
+    assert_eq!(maps[0], maps[1]);
+}
+
+fn by_method(scene: &Scene, method: Method) -> ColumnMap {
+    let settings = ColumnSettings {
+        method,
+        ..ColumnSettings::default()
+    };
+    measured(&scene.image(), &settings).unwrap()
+}
+
+#[test]
+fn methods_agree_on_columns_that_stand_alone() {
+    let scene = Scene {
+        width: 0.3,
+        sampling: [0.1; 2],
+        displacement: waves,
+        ..Scene::default()
+    };
+    for method in [Method::Joint, Method::Gaussian, Method::CentreOfMass] {
+        let s = score(&scene, &by_method(&scene, method));
+        // Four standard deviations to the window's rim: what lies beyond moves a centre of mass by less than 0.1 %.
+        assert!(
+            (s.slope - 1.0).abs() < 5e-3 && s.rms < 0.1,
+            "{method:?}: {} {}",
+            s.slope,
+            s.rms
+        );
+    }
+}
+
+#[test]
+fn only_the_joint_fit_keeps_displacements_of_overlapping_columns() {
+    let scene = Scene {
+        width: 0.65,
+        displacement: waves,
+        ..Scene::default()
+    };
+    let slope = |method| score(&scene, &by_method(&scene, method)).slope;
+    let [joint, gaussian, mass] =
+        [Method::Joint, Method::Gaussian, Method::CentreOfMass].map(slope);
+    assert!((joint - 1.0).abs() < 5e-3, "{joint}");
+    assert!(
+        (gaussian - 1.0).abs() > 0.02 && (mass - 1.0).abs() > 0.1,
+        "{gaussian} {mass}"
+    );
+}
+
+#[test]
+fn standard_deviations_of_single_fits_hold_where_columns_stand_alone() {
+    let scene = Scene {
+        width: 0.4,
+        dose: 3000.0,
+        b_height: 0.8,
+        displacement: waves,
+        ..Scene::default()
+    };
+    let s = score(&scene, &by_method(&scene, Method::Gaussian));
+    // Some 150 cells of two components know it to 6 %; residuals of 7 parameters make it a little small.
+    assert!((0.85..1.2).contains(&s.honesty), "{}", s.honesty);
+}
+
+#[test]
+fn a_column_that_is_none_is_flagged_and_its_fellows_are_not() {
+    let scene = Scene {
+        dose: 1000.0,
+        ..Scene::default()
+    };
+    let mut image = scene.image();
+    let at = map_of(&scene).of(Sublattice::A).nth(60).unwrap().position;
+    // A speck of dirt on the flank of a column.
+    let (row, col) = ((at[1] / 0.2) as usize, (at[0] / 0.2) as usize);
+    image
+        .data
+        .slice_mut(ndarray::s![row..row + 3, col + 3..col + 6])
+        .mapv_inplace(|v| v + 1.5);
+    let map = measured(&image, &ColumnSettings::default()).unwrap();
+    let near = |c: &&AtomColumn| (c.position[0] - at[0]).hypot(c.position[1] - at[1]) < 1.0;
+    let flagged = |c: &AtomColumn| c.flags & flags::OUTLIER != 0;
+    assert!(map.columns.iter().filter(near).all(flagged));
+    let others = map
+        .columns
+        .iter()
+        .filter(|c| !near(c) && flagged(c))
+        .count();
+    // Its neighbours may feel it.
+    assert!(others <= 4, "{others} of {} columns", map.columns.len());
+    let good = map.of(Sublattice::A).filter(|c| c.flags == 0);
+    let typical: Vec<f64> = good.map(|c| c.misfit).collect();
+    let mean = typical.iter().sum::<f64>() / typical.len() as f64;
+    assert!((mean - 1.0).abs() < 0.05, "{mean}");
+}

@@ -5,7 +5,7 @@
 
 use ndarray::parallel::prelude::*;
 use ndarray::{Array2, ArrayView1, ArrayView2};
-use pulp::Arch;
+use pulp::{Arch, NullaryFnOnce};
 
 use super::expansion::variables;
 use super::patch::REACH;
@@ -258,27 +258,49 @@ impl Strip {
         let from = (first as i64 - left) as usize;
         let seen = from..from + last - first;
         let (rows, wide) = (self.rows() as i64, self.cols);
-        let inverse = (1.0 / (REACH * REACH)) as f32;
-        Arch::new().dispatch(|| {
-            for (y, row) in image.chunks(cols).enumerate() {
-                let line = top + y as i64;
-                if !(0..rows).contains(&line) {
-                    continue;
-                }
-                let down = squared(1, y);
-                let places = line as usize * wide + first..line as usize * wide + last;
-                let values = row[seen.clone()].iter().zip(&across[seen.clone()]);
-                let sums = self.sums[places.clone()].iter_mut();
-                let targets = sums.zip(&mut self.weights[places]);
-                for ((value, across), (sum, weights)) in values.zip(targets) {
-                    let inside = (1.0 - (across + down) * inverse).max(0.0);
-                    let square = inside * inside;
-                    let weight = square * square;
-                    *sum += weight * value;
-                    *weights += weight;
-                }
+        for (y, row) in image.chunks(cols).enumerate() {
+            let line = top + y as i64;
+            if !(0..rows).contains(&line) {
+                continue;
             }
-        });
+            let places = line as usize * wide + first..line as usize * wide + last;
+            Arch::new().dispatch(Lay {
+                values: &row[seen.clone()],
+                across: &across[seen.clone()],
+                down: squared(1, y),
+                sums: &mut self.sums[places.clone()],
+                weights: &mut self.weights[places],
+            });
+        }
+    }
+}
+
+/// Adds a row of a column's image, weighted by (1 − r²/reach²)⁴. Kernels are types, not closures: what is inlined into the
+/// dispatcher is compiled for the widest registers, and closures are not.
+struct Lay<'a> {
+    values: &'a [f32],
+    /// Squares of the distances from the centre, along the row and down to it [Å²].
+    across: &'a [f32],
+    down: f32,
+    sums: &'a mut [f32],
+    weights: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Lay<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let inverse = (1.0 / (REACH * REACH)) as f32;
+        let values = self.values.iter().zip(self.across);
+        let targets = self.sums.iter_mut().zip(self.weights);
+        for ((value, across), (sum, weights)) in values.zip(targets) {
+            let inside = (1.0 - (across + self.down) * inverse).max(0.0);
+            let square = inside * inside;
+            let weight = square * square;
+            *sum += weight * value;
+            *weights += weight;
+        }
     }
 }
 
@@ -301,24 +323,52 @@ impl Work {
             values.clear();
             values.resize(length, 0.0);
         }
-        let ([across, down], patch) = (taps, patch.to_slice().unwrap_or_default());
-        let (between, shifted) = (&mut self.between, &mut self.shifted);
-        Arch::new().dispatch(|| {
-            for (y, row) in between.chunks_mut(wide).enumerate() {
-                for (t, &tap) in down.iter().enumerate() {
-                    let first = (y + t) * wide;
-                    for (sum, value) in row.iter_mut().zip(&patch[first..first + wide]) {
-                        *sum += tap * value;
-                    }
-                }
-            }
-            for (row, from) in shifted.chunks_mut(cols).zip(between.chunks(wide)) {
-                for (t, &tap) in across.iter().enumerate() {
-                    for (sum, value) in row.iter_mut().zip(&from[t..t + cols]) {
-                        *sum += tap * value;
-                    }
-                }
-            }
+        let [across, down] = taps;
+        Arch::new().dispatch(Shift {
+            patch: patch.to_slice().unwrap_or_default(),
+            across,
+            down,
+            between: &mut self.between,
+            wide,
+            shifted: &mut self.shifted,
+            cols,
         });
+    }
+}
+
+/// Interpolates a patch down its columns, then along its rows.
+struct Shift<'a> {
+    patch: &'a [f32],
+    across: &'a [f32; TAPS],
+    down: &'a [f32; TAPS],
+    between: &'a mut [f32],
+    /// Pixels in a row of the patch.
+    wide: usize,
+    shifted: &'a mut [f32],
+    /// Pixels in a row of the result.
+    cols: usize,
+}
+
+impl NullaryFnOnce for Shift<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for (y, row) in self.between.chunks_mut(self.wide).enumerate() {
+            for (t, tap) in self.down.iter().enumerate() {
+                let first = (y + t) * self.wide;
+                for (sum, value) in row.iter_mut().zip(&self.patch[first..first + self.wide]) {
+                    *sum += tap * value;
+                }
+            }
+        }
+        let rows = self.shifted.chunks_mut(self.cols);
+        for (row, from) in rows.zip(self.between.chunks(self.wide)) {
+            for (t, tap) in self.across.iter().enumerate() {
+                for (sum, value) in row.iter_mut().zip(&from[t..t + self.cols]) {
+                    *sum += tap * value;
+                }
+            }
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::comparison::Comparison;
 use super::map_figures::MapFigures;
 use super::map_settings::{FigureSettings, MapSettings};
 use crate::column::analysis::{Analysis, Convention, Table, calibration_warning};
-use crate::column::{self, COLUMNS_HEADER, ColumnMap, ColumnSettings, columns_csv};
+use crate::column::{self, COLUMNS_HEADER, ColumnMap, ColumnSettings, Method, columns_csv};
 use crate::crystal::Truth;
 use crate::crystal::polarization::PolarVector;
 use crate::error::{Error, Result};
@@ -133,7 +133,11 @@ pub fn map_columns(
     let analysis = Analysis::new(&map, &settings.map, nominal).map_err(|e| e.of_file(path))?;
     reporter.say(analysis.summary());
     let files = MapFiles {
-        title: "Polar displacement from the column fit",
+        title: match settings.columns.method {
+            Method::Joint => "Polar displacement from the column fit",
+            Method::Gaussian => "Polar displacement from Gaussians fitted one by one",
+            Method::CentreOfMass => "Polar displacement from centres of mass",
+        },
         image: Some(&image),
         vectors: &analysis.vectors(),
         truth: truth.as_ref(),

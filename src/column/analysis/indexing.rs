@@ -89,6 +89,7 @@ fn column(position: Point, sublattice: Sublattice, index: [i32; 2], sigma: f64) 
         sigma: [f64::NAN; 2],
         angle: f64::NAN,
         index,
+        misfit: f64::NAN,
         flags: 0,
     }
 }
