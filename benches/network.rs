@@ -79,6 +79,7 @@ fn bench(name: &str, normalization: Normalization, side: usize, seconds: f64) {
         window_angstrom: side as f64 * 0.25,
         sampling_angstrom: 0.25,
         stride_angstrom: None,
+        jitter_angstrom: 0.0,
     };
     let recipe = Recipe {
         seed: 1,

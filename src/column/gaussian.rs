@@ -154,7 +154,6 @@ pub(super) fn cholesky<const N: usize>(matrix: &[[f64; N]; N]) -> Option<[[f64; 
     Some(lower)
 }
 
-#[expect(clippy::needless_range_loop, reason = "the algebra is in indices")]
 /// Solves L Lᵀ x = right.
 pub(super) fn solve<const N: usize>(lower: &[[f64; N]; N], right: &[f64; N]) -> [f64; N] {
     let mut x = *right;

@@ -33,5 +33,5 @@ pub use modes::Modes;
 pub use render::{Frame, Painter};
 pub use response::{Kernel, Response};
 pub use settings::TrainingSettings;
-pub use sites::{Kind, Sites};
+pub use sites::{Kind, Sites, Strand};
 pub use training::Block;

@@ -27,26 +27,32 @@ use std::path::PathBuf;
 
 use rand_distr::{Distribution as _, Normal};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::labelling::{Known, Labelled};
 use crate::acquisition::{Acquisition, Border};
 use crate::crystal::specimen::R3c;
 use crate::crystal::texture::Texture;
-use crate::crystal::{External, Specimen};
+use crate::crystal::{External, Specimen, Truth};
 use crate::emulator::{Frame, Painter, Response, Sites};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::network::{SplitSettings, SubimageSettings};
 use crate::rng::{ChaCha8Rng, Rng, stream};
 use crate::settings::Source;
+use crate::simulation::Extremes;
 use crate::storage::dataset::Split;
 use crate::units::ANGSTROM_PER_NM;
 
 /// Normal deviates farther out than this are drawn again [standard deviations].
 const WIDEST: f64 = 4.0;
 
-/// What a number is drawn from: exactly one of the four.
+/// Specimens that are drawn until one is within the range of the response.
+const ATTEMPTS: usize = 100;
+
+/// What a number is drawn from: exactly one of the four. A plain number in a file is `fixed`.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Distribution {
@@ -62,6 +68,45 @@ pub struct Distribution {
     /// Mean and standard deviation of a normal distribution, cut at four standard deviations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub normal: Option<[f64; 2]>,
+}
+
+/// Reads a distribution, or a plain number.
+fn number_or_distribution<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Distribution, D::Error> {
+    struct Either;
+
+    impl<'de> Visitor<'de> for Either {
+        type Value = Distribution;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a number, or one of { uniform = [a, b] }, { log_uniform = [a, b] }, { normal = [mean, sd] }")
+        }
+
+        fn visit_f64<E>(self, number: f64) -> std::result::Result<Distribution, E> {
+            let fixed = Some(number);
+            Ok(Distribution {
+                fixed,
+                ..Distribution::default()
+            })
+        }
+
+        fn visit_i64<E: serde::de::Error>(
+            self,
+            number: i64,
+        ) -> std::result::Result<Distribution, E> {
+            self.visit_f64(number as f64)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(
+            self,
+            map: A,
+        ) -> std::result::Result<Distribution, A::Error> {
+            Distribution::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    from.deserialize_any(Either)
 }
 
 impl Distribution {
@@ -144,22 +189,31 @@ pub struct StreamSettings {
     /// Textures by name.
     pub textures: BTreeMap<String, WeightedTexture>,
     /// Amplitude η of the polar displacements; 1 is BiFeO₃.
+    #[serde(deserialize_with = "number_or_distribution")]
     pub amplitude: Distribution,
     /// Fraction of A sites that hold Sm.
+    #[serde(deserialize_with = "number_or_distribution")]
     pub samarium_fraction: Distribution,
     /// Size of the mistilt [mrad]; its azimuth is even.
+    #[serde(deserialize_with = "number_or_distribution")]
     pub tilt_mrad: Distribution,
     /// Thickness [nm], rounded to whole cells.
+    #[serde(deserialize_with = "number_or_distribution")]
     pub thickness_nm: Distribution,
     /// Source [Å].
+    #[serde(deserialize_with = "number_or_distribution")]
     pub source_fwhm_angstrom: Distribution,
     /// Dose [1/Å²].
+    #[serde(deserialize_with = "number_or_distribution")]
     pub dose_per_angstrom2: Distribution,
     /// Offset of scan rows, standard deviation [pm].
+    #[serde(deserialize_with = "number_or_distribution")]
     pub row_jitter_pm: Distribution,
     /// Size of the drift over the image [Å]; its azimuth is even.
+    #[serde(deserialize_with = "number_or_distribution")]
     pub drift_angstrom: Distribution,
     /// Scan step [Å].
+    #[serde(deserialize_with = "number_or_distribution")]
     pub step_angstrom: Distribution,
 }
 
@@ -249,6 +303,19 @@ pub struct Drawn {
     pub dose_per_angstrom2: f64,
 }
 
+/// A specimen, ready to be drawn.
+struct Grown {
+    /// Of its texture.
+    name: String,
+    tilt_mrad: [f64; 2],
+    /// Cells along the beam.
+    depth: usize,
+    sites: Sites,
+    /// Edges `[x, y]` [Å].
+    cell: [f64; 2],
+    truth: Truth,
+}
+
 /// An endless supply of labelled sub-images.
 pub struct Stream {
     settings: StreamSettings,
@@ -309,6 +376,71 @@ impl Stream {
     pub fn image(&self, index: u64) -> Result<(Image, Known, Drawn)> {
         let settings = &self.settings;
         let rng = &mut stream(settings.seed, "emulated", index);
+        let Grown {
+            name,
+            tilt_mrad,
+            depth,
+            sites,
+            cell: extent,
+            truth,
+        } = self.specimen(rng)?;
+        let acquisition = Acquisition {
+            source_fwhm_angstrom: settings.source_fwhm_angstrom.draw(rng),
+            dose_per_angstrom2: Some(settings.dose_per_angstrom2.draw(rng)),
+            row_jitter_pm: settings.row_jitter_pm.draw(rng),
+            drift_angstrom: polar(settings.drift_angstrom.draw(rng), rng),
+        };
+        let step = settings.step_angstrom.draw(rng);
+        let frame = Frame {
+            // Columns stand anywhere between the pixels.
+            start: [0, 1].map(|_| rng.random::<f64>() * self.response.edge),
+            step: [step; 2],
+            points: extent.map(|length| (length / step).floor() as usize),
+        };
+        let data =
+            Painter::new(&self.response, depth, frame.step)?.paint(&sites, &frame, &|_| tilt_mrad);
+        let ideal = Image {
+            data,
+            sampling: [step; 2],
+        };
+        let image = acquisition.acquire(&ideal, Border::Mirror, settings.seed, index)?;
+        let end = [0, 1].map(|axis| frame.start[axis] + frame.points[axis] as f64 * step);
+        let known = Known::from(&truth.in_field(frame.start, end, extent));
+        let drawn = Drawn {
+            labelled: Labelled::default(),
+            texture: name,
+            tilt_mrad,
+            thickness_nm: depth as f64 * self.response.edge / ANGSTROM_PER_NM,
+            source_fwhm_angstrom: acquisition.source_fwhm_angstrom,
+            dose_per_angstrom2: acquisition.dose_per_angstrom2.unwrap_or(f64::NAN),
+        };
+        Ok((image, known, drawn))
+    }
+
+    /// A specimen within the range of the response: draws until one is.
+    fn specimen(&self, rng: &mut ChaCha8Rng) -> Result<Grown> {
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            let drawn = self.any_specimen(rng)?;
+            let whole = drawn.cell.map(|length| [0.0, length]);
+            let extremes = Extremes::of(&drawn.sites, whole, &|_| vec![drawn.tilt_mrad]);
+            match extremes.check(&drawn.sites, &self.response) {
+                Ok(()) => return Ok(drawn),
+                Err(error) => last = Some((drawn.name, error)),
+            }
+        }
+        let (name, why) = last.map_or_else(Default::default, |(n, e)| (n, e.to_string()));
+        Err(Error::unmeasurable(
+            "emulated specimens",
+            format!(
+                "{ATTEMPTS} in a row that are beyond the response, the last one of texture {name}: {why}"
+            ),
+            "textures, amplitudes and tilts that the emulator can draw",
+        ))
+    }
+
+    fn any_specimen(&self, rng: &mut ChaCha8Rng) -> Result<Grown> {
+        let settings = &self.settings;
         let (name, texture) = self.texture(rng);
         let tilt_mrad = polar(settings.tilt_mrad.draw(rng), rng);
         let cells = settings.thickness_nm.draw(rng) * ANGSTROM_PER_NM / self.response.edge;
@@ -334,39 +466,14 @@ impl Stream {
             injected: None,
         };
         let (structure, truth) = specimen.build(rng.random(), &External::default())?;
-        let acquisition = Acquisition {
-            source_fwhm_angstrom: settings.source_fwhm_angstrom.draw(rng),
-            dose_per_angstrom2: Some(settings.dose_per_angstrom2.draw(rng)),
-            row_jitter_pm: settings.row_jitter_pm.draw(rng),
-            drift_angstrom: polar(settings.drift_angstrom.draw(rng), rng),
-        };
-        let step = settings.step_angstrom.draw(rng);
-        let extent = [structure.cell[0], structure.cell[1]];
-        let frame = Frame {
-            // Columns stand anywhere between the pixels.
-            start: [0, 1].map(|_| rng.random::<f64>() * self.response.edge),
-            step: [step; 2],
-            points: extent.map(|length| (length / step).floor() as usize),
-        };
-        let sites = Sites::new(&structure, specimen.cells, depth)?;
-        let data =
-            Painter::new(&self.response, depth, frame.step)?.paint(&sites, &frame, &|_| tilt_mrad);
-        let ideal = Image {
-            data,
-            sampling: [step; 2],
-        };
-        let image = acquisition.acquire(&ideal, Border::Mirror, settings.seed, index)?;
-        let end = [0, 1].map(|axis| frame.start[axis] + frame.points[axis] as f64 * step);
-        let known = Known::from(&truth.in_field(frame.start, end, extent));
-        let drawn = Drawn {
-            labelled: Labelled::default(),
-            texture: name,
+        Ok(Grown {
+            name,
             tilt_mrad,
-            thickness_nm: depth as f64 * self.response.edge / ANGSTROM_PER_NM,
-            source_fwhm_angstrom: acquisition.source_fwhm_angstrom,
-            dose_per_angstrom2: acquisition.dose_per_angstrom2.unwrap_or(f64::NAN),
-        };
-        Ok((image, known, drawn))
+            depth,
+            sites: Sites::new(&structure, specimen.cells, depth)?,
+            cell: [structure.cell[0], structure.cell[1]],
+            truth,
+        })
     }
 
     /// A texture by the weights; the signs of a uniform domain are drawn.

@@ -130,6 +130,8 @@ fn subimages_of(dataset: &Dataset) -> Result<SubimageSettings> {
         window_angstrom,
         sampling_angstrom,
         stride_angstrom,
+        // Whatever it was, it is done.
+        jitter_angstrom: 0.0,
     })
 }
 

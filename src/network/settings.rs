@@ -377,6 +377,15 @@ pub struct SubimageSettings {
     /// Distance between sub-images on the grid [Å]; only and always with `mode = "grid"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stride_angstrom: Option<f64>,
+    /// Largest distance, along either axis, that centres of labelled sub-images are moved by at random [Å]. Cut where B truly is, a
+    /// sub-image would tell where B is by its centre alone: a network would learn to look at A only, and take over the errors of
+    /// the column fit when it later looks at fitted columns.
+    #[serde(default = "default_jitter")]
+    pub jitter_angstrom: f64,
+}
+
+fn default_jitter() -> f64 {
+    0.2
 }
 
 impl SubimageSettings {
@@ -404,6 +413,7 @@ impl SubimageSettings {
         check("sampling_angstrom", self.sampling_angstrom, 0.01..=2.0)?;
         let side = 4.0 * self.sampling_angstrom..=256.0 * self.sampling_angstrom;
         check("window_angstrom", self.window_angstrom, side)?;
+        check("jitter_angstrom", self.jitter_angstrom, 0.0..=2.0)?;
         match (self.mode, self.stride_angstrom) {
             (Mode::Grid, Some(stride)) => {
                 let range = self.sampling_angstrom..=self.window_angstrom * 100.0;

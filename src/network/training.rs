@@ -389,6 +389,7 @@ mod tests {
         window_angstrom: 6.0,
         sampling_angstrom: 0.5,
         stride_angstrom: None,
+        jitter_angstrom: 0.0,
     };
 
     fn settings() -> (ModelSettings, TrainingSettings) {

@@ -3,15 +3,16 @@
 use ndarray::Array3;
 use serde::{Deserialize, Serialize};
 
+use super::extremes::Extremes;
 use super::plan::Plan;
 use super::settings::SimulationSettings;
 use super::units::Unit;
-use crate::emulator::{Frame, Kind, Microscope, Painter, Response, Sites, TrainingSettings};
+use crate::emulator::{Frame, Microscope, Painter, Response, Sites, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::multislice::Detector;
 use crate::neighbours::Point;
 use crate::settings::Source;
-use crate::units::{ANGSTROM_PER_NM, PM_PER_ANGSTROM, RAD_PER_MRAD};
+use crate::units::ANGSTROM_PER_NM;
 
 /// Thicknesses that differ by less than this part of a cell are the same.
 const SAME: f64 = 1e-3;
@@ -209,25 +210,8 @@ fn local_tilt(plan: &Plan, tilt: usize, point: Point) -> [f64; 2] {
 
 /// Checks that all columns that are drawn are inside the range of a response.
 fn check(plan: &Plan, sites: &Sites, response: &Response) -> Result<()> {
-    let range = &response.certificate.range;
-    let beyond = |what: &str, got: f64, allowed: f64, unit: &str| {
-        if got <= allowed * (1.0 + 1e-9) {
-            return Ok(());
-        }
-        Err(Error::unmeasurable(
-            format!("emulator, {what}"),
-            format!("{got:.4} {unit}"),
-            format!("up to {allowed} {unit}, for which the response file is certified"),
-        ))
-    };
-    let strain = (sites.edge / response.edge - 1.0).abs();
-    beyond(
-        "strain of the cell",
-        100.0 * strain,
-        100.0 * range.strain,
-        "%",
-    )?;
-    let step = plan.raster.step[0].min(plan.raster.step[1]);
+    let (range, raster) = (&response.certificate.range, &plan.raster);
+    let step = raster.step[0].min(raster.step[1]);
     if step < range.step_angstrom {
         return Err(Error::unmeasurable(
             "emulator, scan step",
@@ -238,86 +222,11 @@ fn check(plan: &Plan, sites: &Sites, response: &Response) -> Result<()> {
             ),
         ));
     }
-    let extremes = Extremes::of(plan, sites);
-    beyond("local tilt", extremes.tilt, range.tilt_mrad, "mrad")?;
-    beyond(
-        "displacement |D|",
-        extremes.displacement,
-        range.displacement_pm,
-        "pm",
-    )?;
-    let what = "difference of the displacements of neighbours";
-    beyond(what, extremes.gradient, range.gradient_pm, "pm")?;
-    beyond(
-        "deviation of a column from a straight line",
-        extremes.bend,
-        range.bend_pm,
-        "pm",
-    )?;
-    beyond(
-        "Sm in a column",
-        extremes.samarium,
-        range.samarium_fraction,
-        "",
-    )
-}
-
-/// How far from the scanned area columns are drawn, in cells: as far as a patch reaches.
-const MARGIN_CELLS: f64 = 0.75;
-
-/// The largest of everything that a response has a range for, of the columns that are drawn.
-#[derive(Debug, Default)]
-struct Extremes {
-    tilt: f64,
-    displacement: f64,
-    gradient: f64,
-    bend: f64,
-    samarium: f64,
-}
-
-impl Extremes {
-    fn of(plan: &Plan, sites: &Sites) -> Self {
-        let mut most = Self::default();
-        let length = |[x, y]: [f64; 2]| x.hypot(y);
-        let margin = MARGIN_CELLS * sites.edge;
-        let span = |axis: usize| {
-            let raster = &plan.raster;
-            let last = (raster.points[axis] - 1) as f64 * raster.step[axis] + raster.start[axis];
-            let place = |at: f64| (2.0 * at / sites.edge).round() as i64;
-            let (first, end) = (place(raster.start[axis] - margin), place(last + margin));
-            // Once around is enough.
-            first..end.min(first + 2 * sites.cells[axis] as i64)
-        };
-        for y in span(1) {
-            for x in span(0) {
-                let (kind, own) = (Kind::at([x, y]), sites.column([x, y]));
-                most.bend = most.bend.max(own.bend * PM_PER_ANGSTROM);
-                let apart = |off: [i64; 2]| -> [f64; 2] {
-                    let other = sites.column([x + off[0], y + off[1]]).shift;
-                    std::array::from_fn(|axis| (own.shift[axis] - other[axis]) * PM_PER_ANGSTROM)
-                };
-                for tilt in 0..plan.settings.tilts_mrad.len() {
-                    let here = local_tilt(plan, tilt, sites.ideal([x, y]));
-                    let local =
-                        std::array::from_fn(|axis| here[axis] - own.lean[axis] / RAD_PER_MRAD);
-                    most.tilt = most.tilt.max(length(local));
-                }
-                if kind == Kind::A {
-                    most.samarium = most.samarium.max(sites.doping([x, y])[0]);
-                }
-                if kind != Kind::O {
-                    for off in [[2, 0], [0, 2], [-2, 0], [0, -2]] {
-                        most.gradient = most.gradient.max(length(apart(off)));
-                    }
-                }
-                if kind == Kind::B {
-                    let corners = [[1, 1], [-1, 1], [1, -1], [-1, -1]].map(apart);
-                    let mean =
-                        [0, 1].map(|axis| corners.iter().map(|c| c[axis]).sum::<f64>() / 4.0);
-                    most.displacement = most.displacement.max(length(mean));
-                }
-            }
-        }
-        most
-    }
+    let last = |axis: usize| (raster.points[axis] - 1) as f64 * raster.step[axis];
+    let area = [0, 1].map(|axis| [raster.start[axis], raster.start[axis] + last(axis)]);
+    let tilts = |point| {
+        let all = 0..plan.settings.tilts_mrad.len();
+        all.map(|tilt| local_tilt(plan, tilt, point)).collect()
+    };
+    Extremes::of(sites, area, &tilts).check(sites, response)
 }

@@ -10,6 +10,7 @@ mod cost;
 mod crystal;
 mod description;
 mod emulation;
+mod extremes;
 mod learning;
 mod method;
 mod microscope;
@@ -25,6 +26,7 @@ mod warnings;
 pub use assembly::acquire;
 pub use certification::{Examination, Plate, Texture, certify};
 pub use emulation::EmulatorSettings;
+pub use extremes::Extremes;
 pub use learning::Curriculum;
 pub use plan::Plan;
 pub use responses::{

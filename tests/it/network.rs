@@ -27,6 +27,7 @@ const SUBIMAGES: SubimageSettings = SubimageSettings {
     window_angstrom: 7.0,
     sampling_angstrom: 0.25,
     stride_angstrom: None,
+    jitter_angstrom: 0.0,
 };
 
 /// An image of A columns (peak 1, σ 0.5 Å) and B columns (peak ⅓), and the truth: each B displaced by up to 40 pm along each
@@ -332,6 +333,7 @@ fn a_grid_stays_inside_and_its_labels_lie_between_those_of_the_cells() {
     let grid = SubimageSettings {
         mode: Mode::Grid,
         stride_angstrom: Some(1.0),
+        jitter_angstrom: 0.0,
         ..SUBIMAGES
     };
     let centres = grid_centres(&image, &grid).unwrap();
