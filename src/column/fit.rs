@@ -53,6 +53,15 @@ const RUNAWAY: f64 = 4.0;
 /// Standard deviation of a position that no pixels tell of [pitch].
 const LOST: f64 = 10.0;
 
+/// What the fit of all sites ends with.
+pub(super) struct Fitted {
+    /// In the order of the sites.
+    pub(super) columns: Vec<Column>,
+    pub(super) noise: Noise,
+    /// What the model leaves of the image.
+    pub(super) residual: Residual,
+}
+
 /// Fits all sites; the result keeps their order.
 pub(super) fn fit_all(
     image: &Image,
@@ -61,7 +70,7 @@ pub(super) fn fit_all(
     pitch: f64,
     settings: &ColumnSettings,
     reporter: &Reporter,
-) -> Vec<Column> {
+) -> Fitted {
     let field = Field {
         image,
         usable,
@@ -303,7 +312,8 @@ impl<'a> Fit<'a> {
     }
 
     /// The columns, with those that no fit holds back at their start.
-    fn finished(mut self) -> Vec<Column> {
+    fn finished(mut self) -> Fitted {
+        let residual = self.residual();
         for column in &mut self.state.columns {
             let typical = self.state.typical[column.class].form;
             column.fitted = column.gaussian.height > 0.0
@@ -314,7 +324,11 @@ impl<'a> Fit<'a> {
                 column.sigma = [f64::INFINITY; 3];
             }
         }
-        self.state.columns
+        Fitted {
+            columns: self.state.columns,
+            noise: self.noise,
+            residual,
+        }
     }
 }
 

@@ -5,18 +5,24 @@ use std::collections::HashMap;
 use super::field::Column;
 use super::find::{Site, VISIBLE};
 use super::lattice::{Lattice, length};
+use super::misfit::Misfit;
 use super::settings::{Brighter, ColumnSettings};
 use crate::crystal::Sublattice;
 use crate::crystal::polarization::{Point, PolarVector, flags, polar_cells};
 use crate::image::Image;
+use crate::storage::tables::field;
 use crate::units::PM_PER_ANGSTROM;
 
 /// Distance of a column from the border at which its fit window is cut and its vector less sure [fit window radius].
 const BORDER_OVER_WINDOW: f64 = 0.6;
 /// What suffices of the least signal-to-noise ratio for a column whose neighbours say that it must be there.
 const HELD_BY_NEIGHBOURS: f64 = 0.5;
+/// Decimals of a misfit in tables.
+const MISFIT_DECIMALS: usize = 4;
+/// A sublattice shows around a site where half of its columns up to so many cells away stand above the noise.
+const FELLOWS: i32 = 2;
 /// Normal-distribution standard deviation over median absolute deviation.
-const SIGMA_OVER_MAD: f64 = 1.4826;
+pub(super) const SIGMA_OVER_MAD: f64 = 1.4826;
 /// Standard error of the median over that of the mean, √(π/2).
 const MEDIAN_ERROR: f64 = 1.253_314_137_315_5;
 
@@ -39,6 +45,8 @@ pub struct AtomColumn {
     pub angle: f64,
     /// Cell: A at `i a + j b`, B between A of `(i, j)` and of `(i+1, j+1)`.
     pub index: [i32; 2],
+    /// Reduced χ² of the pixels around it, from the joint fit whatever the method; about 1, NaN where not known.
+    pub misfit: f64,
     /// Sum of the bits in [`flags`].
     pub flags: u32,
 }
@@ -56,6 +64,8 @@ pub struct ColumnMap {
     pub calibration_ratio: f64,
     /// How far the periodicity stands above chance, in standard errors.
     pub significance: f64,
+    /// How positions were measured, in a word: `joint`, `gaussian`, `centre_of_mass`, or `given`.
+    pub method: &'static str,
 }
 
 /// Median with its standard error.
@@ -131,7 +141,8 @@ impl ColumnMap {
 
 /// Header of the rows of [`columns_csv`].
 pub const COLUMNS_HEADER: &str = "x_angstrom,y_angstrom,sublattice,height,sigma_x_angstrom,sigma_y_angstrom,flags,\
-    position_sigma_x_angstrom,position_sigma_y_angstrom,background,angle_rad,i,j";
+    position_sigma_x_angstrom,position_sigma_y_angstrom,background,angle_rad,i,j,\
+    misfit,method";
 
 /// The columns as rows of text fields, under [`COLUMNS_HEADER`].
 #[must_use]
@@ -153,6 +164,8 @@ pub fn columns_csv(map: &ColumnMap) -> Vec<Vec<String>> {
                 format!("{:.5}", c.angle),
                 c.index[0].to_string(),
                 c.index[1].to_string(),
+                field(c.misfit, MISFIT_DECIMALS),
+                map.method.to_owned(),
             ]
         })
         .collect()
@@ -178,35 +191,38 @@ fn middle(values: &mut [f64]) -> f64 {
     }
 }
 
-/// Makes the map of fitted sites; columns below the noise are dropped unless their neighbours hold them in place.
+/// A site, and what was measured at it.
+#[derive(Clone, Copy)]
+pub(super) struct Measured {
+    pub(super) site: Site,
+    /// By the joint fit.
+    pub(super) joint: Column,
+    /// By the method asked for.
+    pub(super) column: Column,
+    pub(super) misfit: Misfit,
+}
+
+/// Makes the map of measured sites; columns below the noise are dropped unless their neighbours hold them in place.
 pub(super) fn assemble(
     image: &Image,
-    sites: &[Site],
-    fitted: &[Column],
+    measured: &[Measured],
     prior: &Lattice,
     settings: &ColumnSettings,
 ) -> Vec<AtomColumn> {
-    let (sites, fitted) = significant(
-        image,
-        sites,
-        fitted,
-        prior,
-        settings.minimum_signal_to_noise,
-    );
-    let a_class = a_class(&sites, &fitted, settings.brighter);
-    let origin = origin(&sites, a_class);
-    let mut columns: Vec<AtomColumn> = sites
+    let minimum = settings.minimum_signal_to_noise;
+    let measured = significant(image, measured, prior, minimum);
+    let a_class = a_class(&measured, settings.brighter);
+    let origin = origin(&measured, a_class);
+    let mut columns: Vec<AtomColumn> = measured
         .iter()
-        .zip(&fitted)
-        .map(|(site, column)| {
-            let sublattice = if site.class() == a_class {
+        .map(|found| {
+            let sublattice = if found.site.class() == a_class {
                 Sublattice::A
             } else {
                 Sublattice::B
             };
-            let index = std::array::from_fn(|k| (site.half[k] - origin[k]).div_euclid(2));
-            let minimum = HELD_BY_NEIGHBOURS * settings.minimum_signal_to_noise;
-            atom_column(column, sublattice, index, minimum)
+            let index = std::array::from_fn(|k| (found.site.half[k] - origin[k]).div_euclid(2));
+            atom_column(found, sublattice, index, HELD_BY_NEIGHBOURS * minimum)
         })
         .collect();
     columns.sort_by_key(|c| (c.sublattice, c.index[1], c.index[0]));
@@ -224,35 +240,54 @@ fn is_significant(column: &Column, minimum: f64) -> bool {
     column.fitted && column.gaussian.height >= minimum * column.sigma[2]
 }
 
-/// The sites whose columns stand above the noise, and those that such sites of the other sublattice surround, three of four,
-/// or as many of those that are well in the image.
+/// The sites whose columns stand above the noise, and those that are held in place: such sites of the other sublattice
+/// surround them, three of four, or as many of those that are well in the image, and around them their own sublattice shows.
 fn significant(
     image: &Image,
-    sites: &[Site],
-    fitted: &[Column],
+    measured: &[Measured],
     prior: &Lattice,
     minimum: f64,
-) -> (Vec<Site>, Vec<Column>) {
-    let good: HashMap<[i32; 2], bool> = sites
+) -> Vec<Measured> {
+    let at: HashMap<[i32; 2], &Column> = measured
         .iter()
-        .zip(fitted)
-        .map(|(site, column)| (site.half, is_significant(column, minimum)))
+        .map(|found| (found.site.half, &found.joint))
         .collect();
-    let held = |site: &Site| {
+    let stands = |half: &[i32; 2], minimum: f64| {
+        at.get(half)
+            .map(|column| is_significant(column, minimum))
+    };
+    let surrounded = |site: &Site| {
         let (mut present, mut possible) = (0, 0);
         for [i, j] in [[1, 1], [1, -1], [-1, 1], [-1, -1]] {
             let step = prior.vector(0.5 * f64::from(i), 0.5 * f64::from(j));
             let at = [site.position[0] + step[0], site.position[1] + step[1]];
             possible += usize::from(depth(image, at) >= VISIBLE * prior.pitch());
-            present += usize::from(good.get(&[site.half[0] + i, site.half[1] + j]) == Some(&true));
+            let half = [site.half[0] + i, site.half[1] + j];
+            present += usize::from(stands(&half, minimum) == Some(true));
         }
         4 * present >= 3 * possible && present > 0
     };
-    sites
+    let shown = |site: &Site| {
+        let steps = || (-FELLOWS..=FELLOWS).map(|n| 2 * n);
+        let around = steps().flat_map(|i| steps().map(move |j| [i, j]));
+        let (mut seen, mut known) = (0, 0);
+        for step in around {
+            let half = [0, 1].map(|k| site.half[k] + step[k]);
+            if let Some(is_seen) = stands(&half, HELD_BY_NEIGHBOURS * minimum) {
+                seen += usize::from(is_seen);
+                known += 1;
+            }
+        }
+        2 * seen >= known
+    };
+    measured
         .iter()
-        .zip(fitted)
-        .filter(|(site, _)| good[&site.half] || held(site))
-        .unzip()
+        .filter(|found| {
+            let site = &found.site;
+            is_significant(&found.joint, minimum) || (surrounded(site) && shown(site))
+        })
+        .copied()
+        .collect()
 }
 
 /// Distance from the nearest border of the image, negative outside [Å].
@@ -267,18 +302,22 @@ fn depth(image: &Image, at: Point) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-/// Which class of sites is A: the one that is on average the brighter, or the dimmer, as the settings say.
-fn a_class(sites: &[Site], fitted: &[Column], brighter: Brighter) -> usize {
+/// Which class of sites is A: the one that is on average the brighter, or the dimmer, as the settings say; the only one, if
+/// there is one only.
+fn a_class(measured: &[Measured], brighter: Brighter) -> usize {
     let mean = |class: usize| {
-        let heights: Vec<f64> = sites
+        let heights: Vec<f64> = measured
             .iter()
-            .zip(fitted)
-            .filter(|(site, column)| site.class() == class && column.fitted)
-            .map(|(_, column)| column.gaussian.height)
+            .filter(|found| found.site.class() == class && found.joint.fitted)
+            .map(|found| found.joint.gaussian.height)
             .collect();
-        heights.iter().sum::<f64>() / heights.len().max(1) as f64
+        heights.iter().sum::<f64>() / heights.len() as f64
     };
-    let bright = usize::from(mean(1) > mean(0));
+    let means = [mean(0), mean(1)];
+    if let Some(missing) = means.iter().position(|mean| mean.is_nan()) {
+        return 1 - missing;
+    }
+    let bright = usize::from(means[1] > means[0]);
     match brighter {
         Brighter::A => bright,
         Brighter::B => 1 - bright,
@@ -286,10 +325,11 @@ fn a_class(sites: &[Site], fitted: &[Column], brighter: Brighter) -> usize {
 }
 
 /// The half-cell index of A's `(0, 0)`: the smallest of each, so that indices start at 0.
-fn origin(sites: &[Site], a_class: usize) -> [i32; 2] {
+fn origin(measured: &[Measured], a_class: usize) -> [i32; 2] {
     std::array::from_fn(|axis| {
-        sites
+        measured
             .iter()
+            .map(|found| &found.site)
             .filter(|site| site.class() == a_class)
             .map(|site| site.half[axis])
             .min()
@@ -298,11 +338,12 @@ fn origin(sites: &[Site], a_class: usize) -> [i32; 2] {
 }
 
 fn atom_column(
-    column: &Column,
+    found: &Measured,
     sublattice: Sublattice,
     index: [i32; 2],
     minimum: f64,
 ) -> AtomColumn {
+    let Measured { column, misfit, .. } = found;
     let gaussian = &column.gaussian;
     let (sigma, angle) = gaussian.widths().unwrap_or(([f64::NAN; 2], f64::NAN));
     AtomColumn {
@@ -314,10 +355,15 @@ fn atom_column(
         sigma,
         angle,
         index,
+        misfit: misfit.reduced,
         flags: if is_significant(column, minimum) {
             0
         } else {
             flags::NOT_FITTED
+        } | if misfit.stands_out {
+            flags::MISFIT
+        } else {
+            0
         },
     }
 }

@@ -4,14 +4,15 @@
 //! 1. [`lattice`]: the repeat of the A lattice, from the image's autocorrelation.
 //! 2. `find`: peaks, claimed by the sites of this lattice in a growth that follows its distortions.
 //! 3. `fit`, `normal`, `joint`: all columns at once, by maximum likelihood with the measured noise.
-//! 4. [`map`]: sublattices, flags, polar vectors.
-//!
-//! 5. [`analysis`]: which D differ from zero, P, strain, domains and walls, the tilt reference.
+//! 4. `alone`: positions by the methods of other programs instead, if asked for; `misfit`: how well each column is modelled.
+//! 5. [`map`]: sublattices, flags, polar vectors.
+//! 6. [`analysis`]: which D differ from zero, P, strain, domains and walls, the tilt reference.
 //!
 //! Beside it stands [`fit_window`]: one column in a window of its own, the plain measurement that published biases refer to.
 //!
 //! Origin, axes and units as in the crate's [conventions](crate#conventions).
 
+mod alone;
 pub mod analysis;
 mod background;
 mod field;
@@ -25,6 +26,7 @@ mod joint;
 pub mod lattice;
 pub mod map;
 mod mask;
+mod misfit;
 mod noise;
 mod normal;
 mod rows;
@@ -37,7 +39,7 @@ mod window_fit;
 
 pub use lattice::Lattice;
 pub use map::{AtomColumn, COLUMNS_HEADER, ColumnMap, Median, columns_csv};
-pub use settings::{Brighter, ColumnSettings, Weighting};
+pub use settings::{Brighter, ColumnSettings, Method, Weighting};
 pub use window_fit::{WindowColumn, WindowFit, fit_window};
 
 use mask::Masked;
@@ -73,7 +75,8 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
     ));
     let found = find::sites(image, &lattice, settings.smoothing);
     let fitted = fit::fit_all(image, &masked.usable, &found, pitch, settings, reporter);
-    let columns = map::assemble(image, &found.sites, &fitted, &lattice, settings);
+    let measured = judged(&masked, &found, fitted, pitch, settings);
+    let columns = map::assemble(image, &measured, &lattice, settings);
     let good = columns
         .iter()
         .filter(|c| c.sublattice == Sublattice::A && c.flags == 0)
@@ -92,9 +95,40 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         lattice: mean,
         calibration_ratio: mean.pitch() / settings.nominal_pitch_angstrom,
         significance: prior.significance,
+        method: settings.method.word(),
     };
     reporter.say(map.summary());
     Ok(map)
+}
+
+/// What the fit says at every site, the position by the method asked for, and the misfit.
+fn judged(
+    masked: &Masked,
+    found: &find::Found,
+    fitted: fit::Fitted,
+    pitch: f64,
+    settings: &ColumnSettings,
+) -> Vec<map::Measured> {
+    let field = field::Field {
+        image: &masked.image,
+        usable: &masked.usable,
+        ghosts: &found.ghosts,
+        pitch,
+    };
+    let radius = settings.window * pitch;
+    let columns = alone::measured(&field, &fitted, settings.method, radius);
+    let misfits = misfit::of(&field, &fitted, radius, settings.maximum_misfit);
+    let sites = found.sites.iter().zip(&fitted.columns);
+    sites
+        .zip(columns)
+        .zip(misfits)
+        .map(|(((&site, &joint), column), misfit)| map::Measured {
+            site,
+            joint,
+            column,
+            misfit,
+        })
+        .collect()
 }
 
 /// Refuses images that cannot be measured at all.

@@ -13,6 +13,30 @@ pub enum Brighter {
     B,
 }
 
+/// How positions are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// All columns at once, by maximum likelihood.
+    Joint,
+    /// One Gaussian and a constant in a window of each column's own, all pixels alike: for comparison with programs that do so.
+    Gaussian,
+    /// The centre of mass above the darkest pixel of the window: likewise for comparison.
+    CentreOfMass,
+}
+
+impl Method {
+    /// Its name in settings and files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Joint => "joint",
+            Self::Gaussian => "gaussian",
+            Self::CentreOfMass => "centre_of_mass",
+        }
+    }
+}
+
 /// How the pixels of a column are weighted in its fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,6 +51,8 @@ pub enum Weighting {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ColumnSettings {
+    /// How positions are measured; which columns there are, the joint fit tells for all methods.
+    pub method: Method,
     /// Which sublattice is brighter.
     pub brighter: Brighter,
     /// Weights of the pixels.
@@ -46,6 +72,8 @@ pub struct ColumnSettings {
     pub minimum_signal_to_noise: f64,
     /// Distance of a column from where its neighbours put it, at which it is flagged as an outlier [pitch].
     pub maximum_deviation: f64,
+    /// Misfit of a column above the median of its sublattice, in standard deviations of that, at which it is flagged.
+    pub maximum_misfit: f64,
     /// Pseudocubic lattice constant that the calibration is compared with [Å].
     pub nominal_pitch_angstrom: f64,
 }
@@ -53,6 +81,7 @@ pub struct ColumnSettings {
 impl Default for ColumnSettings {
     fn default() -> Self {
         Self {
+            method: Method::Joint,
             brighter: Brighter::A,
             weighting: Weighting::Noise,
             window: 0.38,
@@ -62,6 +91,7 @@ impl Default for ColumnSettings {
             minimum_significance: 5.0,
             minimum_signal_to_noise: 5.0,
             maximum_deviation: 0.1,
+            maximum_misfit: 6.0,
             nominal_pitch_angstrom: 3.95,
         }
     }
@@ -91,6 +121,7 @@ impl ColumnSettings {
                 1000.0,
             ),
             ("maximum_deviation", self.maximum_deviation, 0.02, 0.4),
+            ("maximum_misfit", self.maximum_misfit, 1.0, 1e9),
             (
                 "nominal_pitch_angstrom",
                 self.nominal_pitch_angstrom,

@@ -14,7 +14,7 @@ use crate::image::Image;
 use crate::neighbours::Point;
 
 /// Number of parameters: those of the Gaussian and the constant.
-const FREE: usize = PARAMETERS + 1;
+pub(super) const FREE: usize = PARAMETERS + 1;
 /// All of them.
 const ALL: [usize; FREE] = [0, 1, 2, 3, 4, 5, 6];
 /// Last step of the centre in a fit that is finished [Å].
@@ -139,9 +139,9 @@ fn pixels(image: &Image, periodic: bool, centre: Point, radius: f64) -> Vec<(Poi
 
 /// A Gaussian on a constant.
 #[derive(Debug, Clone, Copy)]
-struct Model {
-    gaussian: Gaussian,
-    background: f64,
+pub(super) struct Model {
+    pub(super) gaussian: Gaussian,
+    pub(super) background: f64,
 }
 
 /// What a step of the fit needs: JᵀJ (lower triangle), Jᵀ(residual), and the sum of squares.
@@ -179,6 +179,12 @@ impl Model {
         }
     }
 
+    /// Derivatives with respect to the parameters, the constant last.
+    pub(super) fn slope(&self, at: Point) -> [f64; FREE] {
+        let (_, slope) = self.gaussian.derivatives(at);
+        std::array::from_fn(|i| slope.get(i).map_or(1.0, |s| *s))
+    }
+
     fn normal_equations(&self, pixels: &[(Point, f64)]) -> NormalEquations {
         let mut sums = NormalEquations {
             hessian: [[0.0; FREE]; FREE],
@@ -201,29 +207,30 @@ impl Model {
 
 /// The fit in one window; `None` where there is no peak.
 fn fit(pixels: &[(Point, f64)], centre: Point, radius: f64) -> Option<WindowColumn> {
-    let count = pixels.len() as f64;
-    let mean = pixels.iter().map(|p| p.1).sum::<f64>() / count;
+    let (model, misfit) = peak(pixels, centre, radius)?;
+    let (widths, angle) = model.gaussian.widths()?;
+    Some(WindowColumn {
+        position: model.gaussian.position,
+        height: model.gaussian.height,
+        widths,
+        angle,
+        background: model.background,
+        residual: (misfit / pixels.len() as f64).sqrt(),
+    })
+}
+
+/// The model that fits best, and the sum of squares it leaves; `None` where there is no peak.
+pub(super) fn peak(pixels: &[(Point, f64)], centre: Point, radius: f64) -> Option<(Model, f64)> {
+    let mean = pixels.iter().map(|p| p.1).sum::<f64>() / pixels.len() as f64;
     let squares: f64 = pixels.iter().map(|p| (p.1 - mean).powi(2)).sum();
     if squares <= 0.0 {
         return None;
     }
     let start = Model::start(pixels, centre, radius);
     let (model, misfit) = minimum(pixels, start, ROUNDING * squares)?;
-    let Model {
-        gaussian,
-        background,
-    } = model;
-    let (widths, angle) = gaussian.widths()?;
-    let [x, y] = gaussian.position;
+    let [x, y] = model.gaussian.position;
     let inside = (x - centre[0]).hypot(y - centre[1]) <= radius;
-    (inside && gaussian.height > 0.0).then_some(WindowColumn {
-        position: gaussian.position,
-        height: gaussian.height,
-        widths,
-        angle,
-        background,
-        residual: (misfit / count).sqrt(),
-    })
+    (inside && model.gaussian.height > 0.0).then_some((model, misfit))
 }
 
 /// The model at the minimum of the misfit, and the misfit there; `slack` is how far rounding may raise it.

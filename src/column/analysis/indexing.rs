@@ -76,6 +76,7 @@ pub fn map_of_positions(
         lattice,
         calibration_ratio: lattice.pitch() / nominal,
         significance: f64::NAN,
+        method: "given",
     })
 }
 
@@ -89,6 +90,7 @@ fn column(position: Point, sublattice: Sublattice, index: [i32; 2], sigma: f64) 
         sigma: [f64::NAN; 2],
         angle: f64::NAN,
         index,
+        misfit: f64::NAN,
         flags: 0,
     }
 }
