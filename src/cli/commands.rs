@@ -45,8 +45,11 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
             image,
             output,
             reading,
-            mapping,
+            method,
+            mut mapping,
         } => {
+            let method = method.map(|word| format!("columns.method={word}"));
+            mapping.overrides.extend(method);
             let settings = mapping.read()?;
             let reading = reading.into();
             experiment::map_columns(&image, &reading, &settings, &output, force, reporter)?;

@@ -128,6 +128,9 @@ enum Command {
         output: PathBuf,
         #[command(flatten)]
         reading: Reading,
+        /// How positions are measured; `gaussian` (one in a window) and `centre_of_mass` are there to compare with other programs
+        #[arg(long, value_parser = ["joint", "gaussian", "centre_of_mass"])]
+        method: Option<String>,
         #[command(flatten)]
         mapping: Mapping,
     },

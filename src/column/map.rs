@@ -117,13 +117,21 @@ impl ColumnMap {
             String::new()
         };
         let flagged = self.columns.iter().filter(|c| c.flags != 0).count();
+        let [a, b] = [Sublattice::A, Sublattice::B].map(|sublattice| self.of(sublattice).count());
+        let displacement = if b == 0 {
+            "one sublattice only, called A: amid its columns nothing stands above the noise, so there is no D".to_owned()
+        } else {
+            format!(
+                "median D = ({:+.2} ± {:.2}, {:+.2} ± {:.2}) pm (x right, y down); mean |D| = {mean:.2} pm{known}",
+                dx.value, dx.error, dy.value, dy.error,
+            )
+        };
         format!(
-            "{} A and {} B columns ({flagged} flagged), {} cells ({good} unflagged)\n\
+            "{a} A and {b} B columns ({flagged} flagged), {} cells ({good} unflagged); method: {}\n\
              lattice a = ({:.3}, {:.3}) Å, b = ({:.3}, {:.3}) Å; |a| = {:.3}, |b| = {:.3}; {:.3} of the nominal constant\n\
-             median D = ({:+.2} ± {:.2}, {:+.2} ± {:.2}) pm (x right, y down); mean |D| = {mean:.2} pm{known}",
-            self.of(Sublattice::A).count(),
-            self.of(Sublattice::B).count(),
+             {displacement}",
             self.vectors.len(),
+            self.method,
             self.lattice.a[0],
             self.lattice.a[1],
             self.lattice.b[0],
@@ -131,10 +139,6 @@ impl ColumnMap {
             length(self.lattice.a),
             length(self.lattice.b),
             self.calibration_ratio,
-            dx.value,
-            dx.error,
-            dy.value,
-            dy.error,
         )
     }
 }
@@ -252,10 +256,8 @@ fn significant(
         .iter()
         .map(|found| (found.site.half, &found.joint))
         .collect();
-    let stands = |half: &[i32; 2], minimum: f64| {
-        at.get(half)
-            .map(|column| is_significant(column, minimum))
-    };
+    let stands =
+        |half: &[i32; 2], minimum: f64| at.get(half).map(|column| is_significant(column, minimum));
     let surrounded = |site: &Site| {
         let (mut present, mut possible) = (0, 0);
         for [i, j] in [[1, 1], [1, -1], [-1, 1], [-1, -1]] {
@@ -360,11 +362,7 @@ fn atom_column(
             0
         } else {
             flags::NOT_FITTED
-        } | if misfit.stands_out {
-            flags::MISFIT
-        } else {
-            0
-        },
+        } | if misfit.stands_out { flags::MISFIT } else { 0 },
     }
 }
 

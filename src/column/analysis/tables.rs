@@ -257,6 +257,7 @@ impl Analysis {
         let polar = self.significance.iter().filter(|s| s.significant).count();
         let covariance = |c: Covariance| [c.xx, c.xy, c.yy];
         let whole = Whole {
+            method: map.method,
             convention: self.settings.convention.word(),
             convention_formula: self.convention(),
             zero_of_d: self.zero(),
@@ -284,6 +285,7 @@ impl Analysis {
 
 #[derive(Serialize)]
 struct Whole<'a> {
+    method: &'static str,
     convention: &'static str,
     convention_formula: String,
     zero_of_d: String,
