@@ -1,10 +1,12 @@
 //! Positions as other programs measure them: every column by itself, in a round window about its peak.
 //!
 //! * One Gaussian and a constant by unweighted least squares, as in Atomap (M. Nord et al., Adv. Struct. Chem. Imaging 3, 9 (2017)).
-//! * The centre of mass of what rises above the darkest pixel of the window.
+//! * The centre of mass of what rises above the mean of the window's rim (its darkest pixel, which other programs take, depends
+//!   on the noise).
 //!
-//! Both take the tails of neighbours for a part of the column, which draws it towards brighter neighbours: displacements come
-//! out too small. Which columns there are, their noise and their quality come from the joint fit, so that the methods differ
+//! Both take the tails of neighbours for a part of the column. Where windows follow their columns this draws them towards the
+//! nearer neighbour, and displacements come out too large; where windows stay at undisplaced sites, as those of some other
+//! programs do, the cut of the window holds columns back, and displacements come out too small. Which columns there are, their noise and their quality come from the joint fit, so that the methods differ
 //! in positions alone. Standard deviations follow from the measured noise by propagation, H⁻¹ (Σ V g gᵀ) H⁻¹ for the Gaussian and
 //! Σ V (x − x̄)² / (Σ I)² for the centre of mass; they say nothing of the pull of neighbours.
 
@@ -19,7 +21,9 @@ use super::window_fit::{FREE, Model, peak};
 use crate::crystal::polarization::Point;
 
 /// How often the window is moved to the centre found.
-const RECENTRE: usize = 3;
+const RECENTRE: usize = 2;
+/// Where the rim of a window begins [radius].
+const RIM: f64 = 0.8;
 /// All parameters of a Gaussian and a constant.
 const ALL: [usize; FREE] = [0, 1, 2, 3, 4, 5, 6];
 
@@ -130,14 +134,19 @@ fn deviations(model: &Model, pixels: &[Pixel]) -> Option<[f64; FREE]> {
 }
 
 /// Height and shape are those of the joint fit: a centre of mass has none.
-fn centre_of_mass(joint: &Column, pixels: &[Pixel], _: Point, _: f64) -> Option<Column> {
-    let darkest = pixels.iter().map(|p| p.value).fold(f64::INFINITY, f64::min);
-    let mass: f64 = pixels.iter().map(|p| p.value - darkest).sum();
+fn centre_of_mass(joint: &Column, pixels: &[Pixel], centre: Point, radius: f64) -> Option<Column> {
+    let distance = |p: &Pixel| (p.at[0] - centre[0]).hypot(p.at[1] - centre[1]);
+    let (sum, count) = pixels
+        .iter()
+        .filter(|p| distance(p) > RIM * radius)
+        .fold((0.0, 0.0), |(sum, count), p| (sum + p.value, count + 1.0));
+    let ground = sum / count;
+    let mass: f64 = pixels.iter().map(|p| p.value - ground).sum();
     if !(mass.is_finite() && mass > 0.0) {
         return None;
     }
     let mean = |k: usize| {
-        let moments = pixels.iter().map(|p| (p.value - darkest) * p.at[k]);
+        let moments = pixels.iter().map(|p| (p.value - ground) * p.at[k]);
         moments.sum::<f64>() / mass
     };
     let position = [mean(0), mean(1)];
@@ -152,7 +161,7 @@ fn centre_of_mass(joint: &Column, pixels: &[Pixel], _: Point, _: f64) -> Option<
             position,
             ..joint.gaussian
         },
-        background: darkest,
+        background: ground,
         sigma: [sigma(0), sigma(1), joint.sigma[2]],
         fitted: true,
         ..*joint

@@ -213,8 +213,11 @@ pub(super) fn assemble(
     prior: &Lattice,
     settings: &ColumnSettings,
 ) -> Vec<AtomColumn> {
-    let minimum = settings.minimum_signal_to_noise;
-    let measured = significant(image, measured, prior, minimum);
+    let least = Least {
+        signal_to_noise: settings.minimum_signal_to_noise,
+        height: settings.minimum_height * strong(measured),
+    };
+    let measured = significant(image, measured, prior, &least);
     let a_class = a_class(&measured, settings.brighter);
     let origin = origin(&measured, a_class);
     let mut columns: Vec<AtomColumn> = measured
@@ -226,7 +229,7 @@ pub(super) fn assemble(
                 Sublattice::B
             };
             let index = std::array::from_fn(|k| (found.site.half[k] - origin[k]).div_euclid(2));
-            atom_column(found, sublattice, index, HELD_BY_NEIGHBOURS * minimum)
+            atom_column(found, sublattice, index, &least.held())
         })
         .collect();
     columns.sort_by_key(|c| (c.sublattice, c.index[1], c.index[0]));
@@ -240,8 +243,35 @@ pub(super) fn assemble(
     columns
 }
 
-fn is_significant(column: &Column, minimum: f64) -> bool {
-    column.fitted && column.gaussian.height >= minimum * column.sigma[2]
+/// What a column must have to count.
+struct Least {
+    /// Height over its standard deviation.
+    signal_to_noise: f64,
+    /// [units of the image]
+    height: f64,
+}
+
+impl Least {
+    /// What suffices for columns that their neighbours hold in place.
+    fn held(&self) -> Self {
+        Self {
+            signal_to_noise: HELD_BY_NEIGHBOURS * self.signal_to_noise,
+            ..*self
+        }
+    }
+
+    fn is_met_by(&self, column: &Column) -> bool {
+        let height = column.gaussian.height;
+        column.fitted && height >= self.signal_to_noise * column.sigma[2] && height >= self.height
+    }
+}
+
+/// Height that one in ten columns exceeds [units of the image].
+fn strong(measured: &[Measured]) -> f64 {
+    let heights = measured.iter().filter(|found| found.joint.fitted);
+    let mut heights: Vec<f64> = heights.map(|found| found.joint.gaussian.height).collect();
+    heights.sort_by(f64::total_cmp);
+    heights.get(heights.len() * 9 / 10).copied().unwrap_or(0.0)
 }
 
 /// The sites whose columns stand above the noise, and those that are held in place: such sites of the other sublattice
@@ -250,14 +280,15 @@ fn significant(
     image: &Image,
     measured: &[Measured],
     prior: &Lattice,
-    minimum: f64,
+    least: &Least,
 ) -> Vec<Measured> {
+    let held = least.held();
     let at: HashMap<[i32; 2], &Column> = measured
         .iter()
         .map(|found| (found.site.half, &found.joint))
         .collect();
     let stands =
-        |half: &[i32; 2], minimum: f64| at.get(half).map(|column| is_significant(column, minimum));
+        |half: &[i32; 2], least: &Least| at.get(half).map(|column| least.is_met_by(column));
     let surrounded = |site: &Site| {
         let (mut present, mut possible) = (0, 0);
         for [i, j] in [[1, 1], [1, -1], [-1, 1], [-1, -1]] {
@@ -265,7 +296,7 @@ fn significant(
             let at = [site.position[0] + step[0], site.position[1] + step[1]];
             possible += usize::from(depth(image, at) >= VISIBLE * prior.pitch());
             let half = [site.half[0] + i, site.half[1] + j];
-            present += usize::from(stands(&half, minimum) == Some(true));
+            present += usize::from(stands(&half, least) == Some(true));
         }
         4 * present >= 3 * possible && present > 0
     };
@@ -275,7 +306,7 @@ fn significant(
         let (mut seen, mut known) = (0, 0);
         for step in around {
             let half = [0, 1].map(|k| site.half[k] + step[k]);
-            if let Some(is_seen) = stands(&half, HELD_BY_NEIGHBOURS * minimum) {
+            if let Some(is_seen) = stands(&half, &held) {
                 seen += usize::from(is_seen);
                 known += 1;
             }
@@ -286,7 +317,7 @@ fn significant(
         .iter()
         .filter(|found| {
             let site = &found.site;
-            is_significant(&found.joint, minimum) || (surrounded(site) && shown(site))
+            least.is_met_by(&found.joint) || (surrounded(site) && shown(site))
         })
         .copied()
         .collect()
@@ -343,7 +374,7 @@ fn atom_column(
     found: &Measured,
     sublattice: Sublattice,
     index: [i32; 2],
-    minimum: f64,
+    least: &Least,
 ) -> AtomColumn {
     let Measured { column, misfit, .. } = found;
     let gaussian = &column.gaussian;
@@ -358,7 +389,7 @@ fn atom_column(
         angle,
         index,
         misfit: misfit.reduced,
-        flags: if is_significant(column, minimum) {
+        flags: if least.is_met_by(column) {
             0
         } else {
             flags::NOT_FITTED

@@ -70,6 +70,9 @@ pub struct ColumnSettings {
     pub minimum_significance: f64,
     /// Height of a column over its standard deviation, for it to count as a column.
     pub minimum_signal_to_noise: f64,
+    /// Least height of a column over that of the strong ones (the upper tenth): what is left where tails of columns meet is
+    /// no column, however little noise there is.
+    pub minimum_height: f64,
     /// Distance of a column from where its neighbours put it, at which it is flagged as an outlier [pitch].
     pub maximum_deviation: f64,
     /// Misfit of a column above the median of its sublattice, in standard deviations of that, at which it is flagged.
@@ -90,8 +93,9 @@ impl Default for ColumnSettings {
             background_spacing: 2.0,
             minimum_significance: 5.0,
             minimum_signal_to_noise: 5.0,
+            minimum_height: 0.01,
             maximum_deviation: 0.1,
-            maximum_misfit: 6.0,
+            maximum_misfit: 5.0,
             nominal_pitch_angstrom: 3.95,
         }
     }
@@ -120,6 +124,7 @@ impl ColumnSettings {
                 0.0,
                 1000.0,
             ),
+            ("minimum_height", self.minimum_height, 0.0, 0.5),
             ("maximum_deviation", self.maximum_deviation, 0.02, 0.4),
             ("maximum_misfit", self.maximum_misfit, 1.0, 1e9),
             (

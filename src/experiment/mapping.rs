@@ -287,7 +287,10 @@ impl MapFiles<'_> {
             on_grid: ON_GRID.to_vec(),
             statements,
         };
-        self.write_hspy(here, &extras, provenance)?;
+        // A grid needs cells.
+        if !self.vectors.is_empty() {
+            self.write_hspy(here, &extras, provenance)?;
+        }
         let header: Vec<&str> = COLUMNS_HEADER.split(',').collect();
         tables::write_table(&here.join("columns.csv"), &header, columns_csv(map))?;
         for (name, table) in [

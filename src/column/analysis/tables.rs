@@ -204,6 +204,9 @@ impl Analysis {
     /// What the analysis says, in lines that follow [`ColumnMap::summary`].
     #[must_use]
     pub fn summary(&self) -> String {
+        if self.cells.is_empty() {
+            return "no cells: nothing to be said of D, strain, domains and walls".to_owned();
+        }
         let mut lines = vec![self.convention(), self.zero(), self.significance_told()];
         if let Some(conversion) = &self.conversion {
             lines.push(format!(
