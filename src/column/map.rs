@@ -376,7 +376,12 @@ fn atom_column(
     index: [i32; 2],
     least: &Least,
 ) -> AtomColumn {
-    let Measured { column, misfit, .. } = found;
+    let Measured {
+        joint,
+        column,
+        misfit,
+        ..
+    } = found;
     let gaussian = &column.gaussian;
     let (sigma, angle) = gaussian.widths().unwrap_or(([f64::NAN; 2], f64::NAN));
     AtomColumn {
@@ -389,7 +394,8 @@ fn atom_column(
         angle,
         index,
         misfit: misfit.reduced,
-        flags: if least.is_met_by(column) {
+        // A height by itself says little in a window of its own, where it is hard to tell from the constant.
+        flags: if least.is_met_by(joint) && column.fitted {
             0
         } else {
             flags::NOT_FITTED
