@@ -95,7 +95,7 @@ impl Default for ColumnSettings {
             minimum_signal_to_noise: 5.0,
             minimum_height: 0.01,
             maximum_deviation: 0.1,
-            maximum_misfit: 5.0,
+            maximum_misfit: 7.0,
             nominal_pitch_angstrom: 3.95,
         }
     }

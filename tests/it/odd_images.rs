@@ -230,11 +230,10 @@ fn score(scene: &Scene, map: &ColumnMap) -> (f64, f64) {
     let (mut cross, mut square, mut errors, mut count) = (0.0, 0.0, 0.0, 0);
     for vector in map.good_vectors() {
         let truth = truths[tree.nearest(vector.position, 1)[0].0].displacement;
-        for k in 0..2 {
-            let measured = vector.displacement[k];
-            cross += measured * truth[k];
-            square += truth[k] * truth[k];
-            errors += ((measured - truth[k]) / vector.sigma[k]).powi(2);
+        for ((measured, truth), sigma) in vector.displacement.iter().zip(truth).zip(vector.sigma) {
+            cross += measured * truth;
+            square += truth * truth;
+            errors += ((measured - truth) / sigma).powi(2);
             count += 1;
         }
     }
@@ -308,7 +307,18 @@ fn standard_deviations_of_the_other_methods_follow_from_the_noise() {
 
 #[test]
 fn a_contaminated_column_is_flagged_and_hardly_any_other() {
-    for dose in [300.0, 3000.0, 30_000.0] {
+    // Offset from an A column [Å], height and width [Å] of the blob. The fit takes one upon a column for a part of its shape, and the
+    // place gives it away; one beside a column is left over.
+    type Blob = ([f64; 2], f64, f64);
+    let upon: Blob = ([0.8, 0.5], 0.8, 0.5);
+    let beside: Blob = ([0.9, 0.7], 1.2, 0.35);
+    for (dose, (offset, height, width), told) in [
+        (300.0, upon, flags::OUTLIER),
+        (3000.0, upon, flags::OUTLIER),
+        (30_000.0, upon, flags::MISFIT),
+        (300.0, beside, flags::MISFIT),
+        (3000.0, beside, flags::MISFIT),
+    ] {
         let scene = Scene {
             shape: [420, 420],
             dose,
@@ -325,11 +335,11 @@ fn a_contaminated_column_is_flagged_and_hardly_any_other() {
                 far(p).total_cmp(&far(q))
             })
             .unwrap();
-        let blob = [hit[0] + 0.8, hit[1] + 0.5];
+        let blob = [hit[0] + offset[0], hit[1] + offset[1]];
         let mut ideal = scene.ideal();
         for ((row, col), value) in ideal.indexed_iter_mut() {
             let q = (row as f64 * 0.2 - blob[1]).powi(2) + (col as f64 * 0.2 - blob[0]).powi(2);
-            *value += 0.8 * (-0.5 * q / 0.5_f64.powi(2)).exp();
+            *value += height * (-0.5 * q / width.powi(2)).exp();
         }
         let map = map_of(&scene.counted(ideal));
         let found = map
@@ -350,9 +360,7 @@ fn a_contaminated_column_is_flagged_and_hardly_any_other() {
             "dose {dose}: {found:?}; {others} of {} others",
             map.columns.len()
         );
-        // At the lowest dose the fit takes the blob for a part of the column, and the place gives it away.
-        let is_told = flagged(&found) || dose < 1000.0 && found.flags & flags::OUTLIER != 0;
-        assert!(is_told, "dose {dose}: {found:?}");
+        assert!(found.flags & told != 0, "dose {dose}: {found:?}");
         assert!(others * 100 <= map.columns.len(), "dose {dose}: {others}");
         let mean = map.columns.iter().map(|c| c.misfit).sum::<f64>() / map.columns.len() as f64;
         assert!(
@@ -642,16 +650,16 @@ fn what_is_no_image_of_a_crystal_is_refused_and_leaves_nothing() {
         write(fs::File::create(here.path().join(name)).unwrap());
     };
     npy("line.npy", &|f| {
-        Array1::<f32>::ones(50).write_npy(f).unwrap()
+        Array1::<f32>::ones(50).write_npy(f).unwrap();
     });
     npy("stack.npy", &|f| {
-        Array3::<f32>::ones((3, 40, 40)).write_npy(f).unwrap()
+        Array3::<f32>::ones((3, 40, 40)).write_npy(f).unwrap();
     });
     npy("no-rows.npy", &|f| {
-        Array2::<f32>::ones((0, 40)).write_npy(f).unwrap()
+        Array2::<f32>::ones((0, 40)).write_npy(f).unwrap();
     });
     npy("nothing.npy", &|f| {
-        Array1::<f32>::ones(0).write_npy(f).unwrap()
+        Array1::<f32>::ones(0).write_npy(f).unwrap();
     });
     let mut random = stream(5, "noise", 0);
     let normal = Normal::new(10.0, 2.0).unwrap();
@@ -932,8 +940,6 @@ struct Wall {
     width: f64,
 }
 
-/// Images of each wall.
-const SEEDS: u64 = 100;
 const HALF: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const WALLS: [Wall; 3] = [
     Wall {
@@ -963,12 +969,30 @@ const WALLS: [Wall; 3] = [
 ];
 
 #[test]
-fn errors_of_walls_lie_within_sigma_as_often_as_they_should() {
+fn errors_of_walls_lie_within_sigma_about_as_often_as_they_should() {
+    let (count, parts) = covered(20);
+    // 60 segments: the part is known to 6 %; three times that.
+    let honest = |part: &f64| (0.50..0.86).contains(part);
+    assert!(count >= 60 && parts.iter().all(honest), "{parts:?}");
+}
+
+#[test]
+#[ignore = "a minute: 300 images"]
+fn errors_of_300_walls_lie_within_sigma_as_often_as_they_should() {
+    let (count, parts) = covered(100);
+    // Known to 3 %.
+    let honest = |part: &f64| (0.60..0.76).contains(part);
+    assert!(count >= 300 && parts.iter().all(honest), "{parts:?}");
+}
+
+/// Segments, and the parts of them whose position and half width lie within one standard deviation of the truth, in as many
+/// images of each wall.
+fn covered(seeds: u64) -> (usize, [f64; 2]) {
     let (mut inside, mut count, mut missing) = ([0, 0], 0, 0);
     for (number_of_wall, wall) in WALLS.iter().enumerate() {
         let (mut own, mut number) = ([0, 0], 0);
         let mut squares = [0.0; 2];
-        for seed in 0..SEEDS {
+        for seed in 0..seeds {
             let scene = Scene {
                 shape: [280, 280],
                 dose: 1000.0,
@@ -1011,14 +1035,10 @@ fn errors_of_walls_lie_within_sigma_as_often_as_they_should() {
     let parts = inside.map(|n| n as f64 / count as f64);
     println!(
         "{count} segments of {} walls: {parts:?}; {missing} walls not found",
-        WALLS.len() as u64 * SEEDS
+        WALLS.len() as u64 * seeds
     );
     assert_eq!(missing, 0);
-    // 300 segments: the part is known to 3 %.
-    assert!(
-        count >= 300 && parts.iter().all(|part| (0.60..0.76).contains(part)),
-        "{parts:?}"
-    );
+    (count, parts)
 }
 
 #[test]
