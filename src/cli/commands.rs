@@ -48,7 +48,7 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
             method,
             mut mapping,
         } => {
-            let method = method.map(|method| format!("columns.method={method:?}"));
+            let method = method.map(|word| format!("columns.method={word}"));
             mapping.overrides.extend(method);
             let settings = mapping.read()?;
             let reading = reading.into();

@@ -128,8 +128,8 @@ enum Command {
         output: PathBuf,
         #[command(flatten)]
         reading: Reading,
-        /// How columns are measured: joint, or each by itself for comparison: gaussian, centre_of_mass
-        #[arg(long, value_name = "METHOD")]
+        /// How positions are measured; `gaussian` (one in a window) and `centre_of_mass` are there to compare with other programs
+        #[arg(long, value_parser = ["joint", "gaussian", "centre_of_mass"])]
         method: Option<String>,
         #[command(flatten)]
         mapping: Mapping,

@@ -1,156 +1,167 @@
-//! Columns each by itself, as most programs measure them: for comparison with numbers from elsewhere.
+//! Positions as other programs measure them: every column by itself, in a round window about its peak.
 //!
-//! The window around each column is a disc of the settings' radius; what neighbours put into it is taken for background, so
-//! that displacements come out too small (tails pull a column towards its neighbours) or depend on the radius.
+//! * One Gaussian and a constant by unweighted least squares, as in Atomap (M. Nord et al., Adv. Struct. Chem. Imaging 3, 9 (2017)).
+//! * The centre of mass of what rises above the mean of the window's rim (its darkest pixel, which other programs take, depends
+//!   on the noise).
 //!
-//! * Gaussian: [`fit_window`], one elliptical Gaussian on a constant by unweighted least squares.
-//! * Centre of mass: Σ (I − least I) r / Σ (I − least I). Its window is centred on its own result in a second round.
+//! Both take the tails of neighbours for a part of the column. Where windows follow their columns this draws them towards the
+//! nearer neighbour, and displacements come out too large; where windows stay at undisplaced sites, as those of some other
+//! programs do, the cut of the window holds columns back, and displacements come out too small. Which columns there are, their noise and their quality come from the joint fit, so that the methods differ
+//! in positions alone. Standard deviations follow from the measured noise by propagation, H⁻¹ (Σ V g gᵀ) H⁻¹ for the Gaussian and
+//! Σ V (x − x̄)² / (Σ I)² for the centre of mass; they say nothing of the pull of neighbours.
 
 use rayon::prelude::*;
 
 use super::field::{Column, Field};
-use super::find::{Found, Site};
-use super::gaussian::Gaussian;
-use super::noise::Noise;
+use super::fit::Fitted;
+use super::gaussian::{Gaussian, accumulate, cholesky, solve};
 use super::rows::disc;
-use super::settings::{ColumnSettings, Method};
-use super::window_fit::{WindowFit, fit_window};
+use super::settings::Method;
+use super::window_fit::{FREE, Model, peak};
 use crate::crystal::polarization::Point;
-use crate::progress::Reporter;
 
-/// How often a window is moved to the centre found.
-const ROUNDS: usize = 1;
+/// How often the window is moved to the centre found.
+const RECENTRE: usize = 2;
+/// Where the rim of a window begins [radius].
+const RIM: f64 = 0.8;
 
-/// Measures all sites; the result keeps their order.
-pub(super) fn fit_each(
-    field: &Field<'_>,
-    found: &Found,
-    settings: &ColumnSettings,
-    reporter: &Reporter,
-) -> Vec<Column> {
-    let radius = settings.window * field.pitch;
-    let variance = Noise::first(field).variance(0.0);
-    let bar = reporter.bar("fitting columns", found.sites.len() as u64);
-    let columns = found
-        .sites
-        .par_iter()
-        .map(|site| {
-            let measured = if settings.method == Method::CentreOfMass {
-                centre_of_mass(field, site, radius, variance)
-            } else {
-                gaussian(field, site, radius, variance)
-            };
-            bar.inc(1);
-            measured.unwrap_or_else(|| lost(site, field.pitch))
-        })
-        .collect();
-    bar.finish_and_clear();
-    columns
+/// A pixel of a window.
+#[derive(Debug, Clone, Copy)]
+struct Pixel {
+    /// [Å]
+    at: Point,
+    value: f64,
+    /// From the noise that the joint fit has measured.
+    variance: f64,
 }
 
-/// A column that no measurement finds: it stays where the search put it.
-fn lost(site: &Site, pitch: f64) -> Column {
-    Column {
-        gaussian: Gaussian::round(0.0, site.position, 0.1 * pitch),
-        background: f64::NAN,
+/// The columns with positions by `method`; `radius` is that of the windows [Å].
+pub(super) fn measured(
+    field: &Field<'_>,
+    fitted: &Fitted,
+    method: Method,
+    radius: f64,
+) -> Vec<Column> {
+    let column = |joint: &Column| match method {
+        Method::Joint => *joint,
+        Method::Gaussian => settled(field, fitted, joint, radius, gaussian),
+        Method::CentreOfMass => settled(field, fitted, joint, radius, centre_of_mass),
+    };
+    fitted.columns.par_iter().map(column).collect()
+}
+
+/// A measurement repeated in a window that moves to its result.
+fn settled(
+    field: &Field<'_>,
+    fitted: &Fitted,
+    joint: &Column,
+    radius: f64,
+    measure: fn(&Column, &[Pixel], Point, f64) -> Option<Column>,
+) -> Column {
+    let mut centre = joint.start;
+    let mut found = None;
+    for _ in 0..=RECENTRE {
+        let pixels = pixels(field, fitted, centre, radius);
+        found = measure(joint, &pixels, centre, radius).filter(|column| {
+            let [x, y] = column.gaussian.position;
+            (x - joint.start[0]).hypot(y - joint.start[1]) <= radius
+        });
+        let Some(column) = &found else { break };
+        centre = column.gaussian.position;
+    }
+    found.unwrap_or(Column {
+        gaussian: Gaussian {
+            position: joint.start,
+            ..joint.gaussian
+        },
         sigma: [f64::INFINITY; 3],
         fitted: false,
-        start: site.position,
-        class: site.class(),
-        misfit: f64::NAN,
-    }
-}
-
-fn gaussian(field: &Field<'_>, site: &Site, radius: f64, variance: f64) -> Option<Column> {
-    let settings = WindowFit {
-        radius_angstrom: radius,
-        recentre: ROUNDS,
-    };
-    let found = fit_window(field.image, false, site.position, &settings).ok()?;
-    Some(Column {
-        gaussian: Gaussian::elliptic(found.height, found.position, found.widths, found.angle),
-        background: found.background,
-        sigma: found.sigma,
-        fitted: true,
-        start: site.position,
-        class: site.class(),
-        misfit: found.residual.powi(2) / variance,
+        ..*joint
     })
 }
 
-/// Moments of the intensity above the least one in a disc.
-struct Mass {
-    least: f64,
-    /// Σ (I − least), [units of the image · px].
-    total: f64,
-    centre: Point,
-    /// Second central moment along x and y [Å²], and the number of pixels.
-    spread: [f64; 2],
-    pixels: f64,
-}
-
-fn mass(field: &Field<'_>, at: Point, radius: f64) -> Option<Mass> {
+/// The usable pixels of a window.
+fn pixels(field: &Field<'_>, fitted: &Fitted, centre: Point, radius: f64) -> Vec<Pixel> {
     let [sy, sx] = field.image.sampling;
-    let chords = || disc(field.image.data.dim(), [sy, sx], at, radius);
-    let pixels = || {
-        chords().flat_map(|(row, across)| {
-            across.map(move |col| {
-                let value = f64::from(field.image.data[(row, col)]);
-                ([col as f64 * sx, row as f64 * sy], value)
+    disc(field.image.data.dim(), [sy, sx], centre, radius)
+        .flat_map(|(row, across)| across.map(move |col| (row, col)))
+        .filter_map(|pixel| {
+            let [weight, rest] = fitted.residual.at(pixel);
+            let value = f64::from(field.image.data[pixel]);
+            (weight > 0.0).then(|| Pixel {
+                at: [pixel.1 as f64 * sx, pixel.0 as f64 * sy],
+                value,
+                variance: fitted.noise.variance(value - rest),
             })
         })
-    };
-    let least = pixels()
-        .map(|(_, value)| value)
-        .fold(f64::INFINITY, f64::min);
-    let total: f64 = pixels().map(|(_, value)| value - least).sum();
-    let moment = |of: &dyn Fn(Point) -> f64| {
-        pixels()
-            .map(|(at, value)| (value - least) * of(at))
-            .sum::<f64>()
-            / total
-    };
-    let centre = [moment(&|at| at[0]), moment(&|at| at[1])];
-    let spread = [0, 1].map(|k| moment(&|at| (at[k] - centre[k]).powi(2)));
-    let found = total > 0.0 && spread.iter().all(|s| *s > 0.0);
-    found.then(|| Mass {
-        least,
-        total,
-        centre,
-        spread,
-        pixels: pixels().count() as f64,
+        .collect()
+}
+
+fn gaussian(joint: &Column, pixels: &[Pixel], centre: Point, radius: f64) -> Option<Column> {
+    if pixels.len() <= FREE {
+        return None;
+    }
+    let values: Vec<(Point, f64)> = pixels.iter().map(|p| (p.at, p.value)).collect();
+    let (model, _) = peak(&values, centre, radius)?;
+    let sigma = deviations(&model, pixels)?;
+    Some(Column {
+        gaussian: model.gaussian,
+        background: model.background,
+        sigma: [sigma[1], sigma[2], sigma[0]],
+        fitted: true,
+        ..*joint
     })
 }
 
-/// Standard deviations are those of even noise in the window: Var x = V Σ (x − centre)² / (Σ (I − least))².
-fn centre_of_mass(field: &Field<'_>, site: &Site, radius: f64, variance: f64) -> Option<Column> {
-    let mut mass_there = mass(field, site.position, radius)?;
-    for _ in 0..ROUNDS {
-        mass_there = mass(field, mass_there.centre, radius)?;
+/// Standard deviations of the parameters of an unweighted fit.
+fn deviations(model: &Model, pixels: &[Pixel]) -> Option<[f64; FREE]> {
+    let mut hessian = [[0.0; FREE]; FREE];
+    let slopes: Vec<[f64; FREE]> = pixels.iter().map(|p| model.slope(p.at)).collect();
+    for slope in &slopes {
+        accumulate(&mut hessian, slope, 1.0);
     }
-    let Mass {
-        least,
-        total,
-        centre,
-        spread,
-        pixels,
-    } = mass_there;
-    let [sy, sx] = field.image.sampling;
-    let widths = spread.map(f64::sqrt);
-    let height = total * sx * sy / (2.0 * std::f64::consts::PI * widths[0] * widths[1]);
-    // The mean square of x over a disc is a quarter of the radius squared.
-    let position = (variance * pixels * radius * radius / 4.0).sqrt() / total;
+    let factor = cholesky(&hessian)?;
+    let mut sums = [0.0; FREE];
+    for (slope, pixel) in slopes.iter().zip(pixels) {
+        let influence = solve(&factor, slope);
+        for (sum, x) in sums.iter_mut().zip(influence) {
+            *sum += pixel.variance * x * x;
+        }
+    }
+    Some(sums.map(f64::sqrt))
+}
+
+/// Height and shape are those of the joint fit: a centre of mass has none.
+fn centre_of_mass(joint: &Column, pixels: &[Pixel], centre: Point, radius: f64) -> Option<Column> {
+    let distance = |p: &Pixel| (p.at[0] - centre[0]).hypot(p.at[1] - centre[1]);
+    let (sum, count) = pixels
+        .iter()
+        .filter(|p| distance(p) > RIM * radius)
+        .fold((0.0, 0.0), |(sum, count), p| (sum + p.value, count + 1.0));
+    let ground = sum / count;
+    let mass: f64 = pixels.iter().map(|p| p.value - ground).sum();
+    if !(mass.is_finite() && mass > 0.0) {
+        return None;
+    }
+    let mean = |k: usize| {
+        let moments = pixels.iter().map(|p| (p.value - ground) * p.at[k]);
+        moments.sum::<f64>() / mass
+    };
+    let position = [mean(0), mean(1)];
+    let sigma = |k: usize| {
+        let terms = pixels
+            .iter()
+            .map(|p| p.variance * (p.at[k] - position[k]).powi(2));
+        terms.sum::<f64>().sqrt() / mass
+    };
     Some(Column {
-        gaussian: Gaussian::elliptic(height, centre, widths, 0.0),
-        background: least,
-        sigma: [
+        gaussian: Gaussian {
             position,
-            position,
-            height * (variance * pixels).sqrt() / total,
-        ],
+            ..joint.gaussian
+        },
+        background: ground,
+        sigma: [sigma(0), sigma(1), joint.sigma[2]],
         fitted: true,
-        start: site.position,
-        class: site.class(),
-        misfit: f64::NAN,
+        ..*joint
     })
 }

@@ -10,7 +10,7 @@ use super::background::Background;
 use super::find::Ghost;
 use super::gaussian::Gaussian;
 use super::noise::Noise;
-use super::rows::{LANES, disc, draw, span};
+use super::rows::{LANES, draw, span};
 use crate::crystal::polarization::Point;
 use crate::image::Image;
 
@@ -27,8 +27,6 @@ pub(super) struct Column {
     pub(super) start: Point,
     /// Which of the two sublattices, before they are told apart.
     pub(super) class: usize,
-    /// Mean square of what the model leaves around it, over the variance of the noise; NaN where there is no model.
-    pub(super) misfit: f64,
 }
 
 /// An image, and what is needed to place columns on it.
@@ -77,21 +75,6 @@ impl Residual {
     #[inline(always)]
     pub(super) fn rests_from(&self, row: usize, col: usize) -> &[f32] {
         part(&self.rests, row, col..col + LANES)
-    }
-
-    /// Mean of weight · rest² over the pixels that count in a disc; 1 where the model leaves nothing but noise, NaN where no pixel
-    /// counts.
-    pub(super) fn misfit(&self, sampling: [f64; 2], centre: Point, radius: f64) -> f64 {
-        let shape = (self.weights.nrows(), self.weights.ncols() - LANES);
-        let (mut sum, mut count) = (0.0, 0.0);
-        for (row, across) in disc(shape, sampling, centre, radius) {
-            let rests = self.rests_of(row, across.clone());
-            for (weight, rest) in self.weights_of(row, across).iter().zip(rests) {
-                sum += f64::from(weight * rest * rest);
-                count += f64::from(u8::from(*weight > 0.0));
-            }
-        }
-        sum / count
     }
 
     /// Weight and rest of one pixel.

@@ -65,13 +65,22 @@ const SECOND_ORDER: f64 = 3.0;
 /// Standard deviation of a position that no pixels tell of [pitch].
 const LOST: f64 = 10.0;
 
+/// What the fit of all sites ends with.
+pub(super) struct Fitted {
+    /// In the order of the sites.
+    pub(super) columns: Vec<Column>,
+    pub(super) noise: Noise,
+    /// What the model leaves of the image.
+    pub(super) residual: Residual,
+}
+
 /// Fits all sites; the result keeps their order.
 pub(super) fn fit_all(
     field: &Field<'_>,
     found: &Found,
     settings: &ColumnSettings,
     reporter: &Reporter,
-) -> Vec<Column> {
+) -> Fitted {
     let pitch = field.pitch;
     let mut fit = Fit::start(field, found, settings);
     let bar = reporter.bar("fitting columns", settings.sweeps as u64);
@@ -93,7 +102,7 @@ pub(super) fn fit_all(
         }
     }
     bar.finish_and_clear();
-    fit.finished(&mut residual)
+    fit.finished(residual)
 }
 
 /// The state of the fit.
@@ -137,7 +146,6 @@ impl<'a> Fit<'a> {
                 fitted: true,
                 start: site.position,
                 class: site.class(),
-                misfit: f64::NAN,
             }
         });
         let round = (START_WIDTH * field.pitch).powi(-2);
@@ -322,11 +330,9 @@ impl<'a> Fit<'a> {
     }
 
     /// The columns, with those that no fit holds back at their start.
-    fn finished(mut self, residual: &mut Residual) -> Vec<Column> {
-        self.leave(residual);
-        let (field, radius) = (self.field, self.settings.window * self.field.pitch);
+    fn finished(mut self, mut residual: Residual) -> Fitted {
+        self.leave(&mut residual);
         for column in &mut self.state.columns {
-            column.misfit = residual.misfit(field.image.sampling, column.gaussian.position, radius);
             let typical = self.state.typical[column.class].form;
             column.fitted = column.gaussian.height > 0.0
                 && is_near(column, self.field.pitch)
@@ -340,7 +346,11 @@ impl<'a> Fit<'a> {
                 column.sigma = [f64::INFINITY; 3];
             }
         }
-        self.state.columns
+        Fitted {
+            columns: self.state.columns,
+            noise: self.noise,
+            residual,
+        }
     }
 }
 

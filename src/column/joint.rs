@@ -449,7 +449,6 @@ mod tests {
                 fitted: true,
                 start: position,
                 class,
-                misfit: f64::NAN,
             }
         };
         (0..10).map(of).collect()

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::field::Column;
 use super::find::{Site, VISIBLE};
 use super::lattice::{Lattice, length};
+use super::misfit::Misfit;
 use super::settings::{Brighter, ColumnSettings};
 use crate::crystal::Sublattice;
 use crate::crystal::polarization::{Point, PolarVector, flags, polar_cells};
@@ -16,8 +17,12 @@ use crate::units::PM_PER_ANGSTROM;
 const BORDER_OVER_WINDOW: f64 = 0.6;
 /// What suffices of the least signal-to-noise ratio for a column whose neighbours say that it must be there.
 const HELD_BY_NEIGHBOURS: f64 = 0.5;
+/// Decimals of a misfit in tables.
+const MISFIT_DECIMALS: usize = 4;
+/// A sublattice shows around a site where half of its columns up to so many cells away stand above the noise.
+const FELLOWS: i32 = 2;
 /// Normal-distribution standard deviation over median absolute deviation.
-const SIGMA_OVER_MAD: f64 = 1.4826;
+pub(super) const SIGMA_OVER_MAD: f64 = 1.4826;
 /// Standard error of the median over that of the mean, √(π/2).
 const MEDIAN_ERROR: f64 = 1.253_314_137_315_5;
 
@@ -40,8 +45,7 @@ pub struct AtomColumn {
     pub angle: f64,
     /// Cell: A at `i a + j b`, B between A of `(i, j)` and of `(i+1, j+1)`.
     pub index: [i32; 2],
-    /// Mean square of what the fit leaves around it, over the variance of the noise: 1 where that is noise alone; NaN where
-    /// there is no model.
+    /// Reduced χ² of the pixels around it, from the joint fit whatever the method; about 1, NaN where not known.
     pub misfit: f64,
     /// Sum of the bits in [`flags`].
     pub flags: u32,
@@ -60,6 +64,8 @@ pub struct ColumnMap {
     pub calibration_ratio: f64,
     /// How far the periodicity stands above chance, in standard errors.
     pub significance: f64,
+    /// How positions were measured, in a word: `joint`, `gaussian`, `centre_of_mass`, or `given`.
+    pub method: &'static str,
 }
 
 /// Median with its standard error.
@@ -121,13 +127,21 @@ impl ColumnMap {
             String::new()
         };
         let flagged = self.columns.iter().filter(|c| c.flags != 0).count();
+        let [a, b] = [Sublattice::A, Sublattice::B].map(|sublattice| self.of(sublattice).count());
+        let displacement = if b == 0 {
+            "one sublattice only, called A: amid its columns nothing stands above the noise, so there is no D".to_owned()
+        } else {
+            format!(
+                "median D = ({:+.2} ± {:.2}, {:+.2} ± {:.2}) pm (x right, y down); mean |D| = {mean:.2} pm{known}",
+                dx.value, dx.error, dy.value, dy.error,
+            )
+        };
         format!(
-            "{} A and {} B columns ({flagged} flagged), {} cells ({good} unflagged)\n\
+            "{a} A and {b} B columns ({flagged} flagged), {} cells ({good} unflagged); method: {}\n\
              lattice a = ({:.3}, {:.3}) Å, b = ({:.3}, {:.3}) Å; |a| = {:.3}, |b| = {:.3}; {:.3} of the nominal constant\n\
-             median D = ({:+.2} ± {:.2}, {:+.2} ± {:.2}) pm (x right, y down); mean |D| = {mean:.2} pm{known}",
-            self.of(Sublattice::A).count(),
-            self.of(Sublattice::B).count(),
+             {displacement}",
             self.vectors.len(),
+            self.method,
             self.lattice.a[0],
             self.lattice.a[1],
             self.lattice.b[0],
@@ -135,17 +149,14 @@ impl ColumnMap {
             length(self.lattice.a),
             length(self.lattice.b),
             self.calibration_ratio,
-            dx.value,
-            dx.error,
-            dy.value,
-            dy.error,
         )
     }
 }
 
 /// Header of the rows of [`columns_csv`].
 pub const COLUMNS_HEADER: &str = "x_angstrom,y_angstrom,sublattice,height,sigma_x_angstrom,sigma_y_angstrom,flags,\
-    position_sigma_x_angstrom,position_sigma_y_angstrom,background,angle_rad,i,j,misfit";
+    position_sigma_x_angstrom,position_sigma_y_angstrom,background,angle_rad,i,j,\
+    misfit,method";
 
 /// The columns as rows of text fields, under [`COLUMNS_HEADER`].
 #[must_use]
@@ -167,7 +178,8 @@ pub fn columns_csv(map: &ColumnMap) -> Vec<Vec<String>> {
                 format!("{:.5}", c.angle),
                 c.index[0].to_string(),
                 c.index[1].to_string(),
-                field(c.misfit, 3),
+                field(c.misfit, MISFIT_DECIMALS),
+                map.method.to_owned(),
             ]
         })
         .collect()
@@ -193,35 +205,41 @@ fn middle(values: &mut [f64]) -> f64 {
     }
 }
 
-/// Makes the map of fitted sites; columns below the noise are dropped unless their neighbours hold them in place.
+/// A site, and what was measured at it.
+#[derive(Clone, Copy)]
+pub(super) struct Measured {
+    pub(super) site: Site,
+    /// By the joint fit.
+    pub(super) joint: Column,
+    /// By the method asked for.
+    pub(super) column: Column,
+    pub(super) misfit: Misfit,
+}
+
+/// Makes the map of measured sites; columns below the noise are dropped unless their neighbours hold them in place.
 pub(super) fn assemble(
     image: &Image,
-    sites: &[Site],
-    fitted: &[Column],
+    measured: &[Measured],
     prior: &Lattice,
     settings: &ColumnSettings,
 ) -> Vec<AtomColumn> {
-    let (sites, fitted) = significant(
-        image,
-        sites,
-        fitted,
-        prior,
-        settings.minimum_signal_to_noise,
-    );
-    let a_class = a_class(&sites, &fitted, settings.brighter);
-    let origin = origin(&sites, a_class);
-    let mut columns: Vec<AtomColumn> = sites
+    let least = Least {
+        signal_to_noise: settings.minimum_signal_to_noise,
+        height: settings.minimum_height * strong(measured),
+    };
+    let measured = significant(image, measured, prior, &least);
+    let a_class = a_class(&measured, settings.brighter);
+    let origin = origin(&measured, a_class);
+    let mut columns: Vec<AtomColumn> = measured
         .iter()
-        .zip(&fitted)
-        .map(|(site, column)| {
-            let sublattice = if site.class() == a_class {
+        .map(|found| {
+            let sublattice = if found.site.class() == a_class {
                 Sublattice::A
             } else {
                 Sublattice::B
             };
-            let index = std::array::from_fn(|k| (site.half[k] - origin[k]).div_euclid(2));
-            let minimum = HELD_BY_NEIGHBOURS * settings.minimum_signal_to_noise;
-            atom_column(column, sublattice, index, minimum)
+            let index = std::array::from_fn(|k| (found.site.half[k] - origin[k]).div_euclid(2));
+            atom_column(found, sublattice, index, &least.held())
         })
         .collect();
     columns.sort_by_key(|c| (c.sublattice, c.index[1], c.index[0]));
@@ -232,43 +250,87 @@ pub(super) fn assemble(
         BORDER_OVER_WINDOW * settings.window * pitch,
     );
     flag_outliers(&mut columns, settings.maximum_deviation * pitch);
-    flag_misfits(&mut columns, settings.maximum_misfit);
     columns
 }
 
-fn is_significant(column: &Column, minimum: f64) -> bool {
-    column.fitted && column.gaussian.height >= minimum * column.sigma[2]
+/// What a column must have to count.
+struct Least {
+    /// Height over its standard deviation.
+    signal_to_noise: f64,
+    /// [units of the image]
+    height: f64,
 }
 
-/// The sites whose columns stand above the noise, and those that such sites of the other sublattice surround, three of four,
-/// or as many of those that are well in the image.
+impl Least {
+    /// What suffices for columns that their neighbours hold in place.
+    fn held(&self) -> Self {
+        Self {
+            signal_to_noise: HELD_BY_NEIGHBOURS * self.signal_to_noise,
+            ..*self
+        }
+    }
+
+    fn is_met_by(&self, column: &Column) -> bool {
+        let height = column.gaussian.height;
+        column.fitted && height >= self.signal_to_noise * column.sigma[2] && height >= self.height
+    }
+}
+
+/// Height that one in ten columns exceeds [units of the image].
+fn strong(measured: &[Measured]) -> f64 {
+    let heights = measured.iter().filter(|found| found.joint.fitted);
+    let mut heights: Vec<f64> = heights.map(|found| found.joint.gaussian.height).collect();
+    heights.sort_by(f64::total_cmp);
+    heights.get(heights.len() * 9 / 10).copied().unwrap_or(0.0)
+}
+
+/// The sites whose columns stand above the noise, and those that are held in place: such sites of the other sublattice
+/// surround them, three of four, or as many of those that are well in the image, and around them their own sublattice shows.
 fn significant(
     image: &Image,
-    sites: &[Site],
-    fitted: &[Column],
+    measured: &[Measured],
     prior: &Lattice,
-    minimum: f64,
-) -> (Vec<Site>, Vec<Column>) {
-    let good: HashMap<[i32; 2], bool> = sites
+    least: &Least,
+) -> Vec<Measured> {
+    let held = least.held();
+    let at: HashMap<[i32; 2], &Column> = measured
         .iter()
-        .zip(fitted)
-        .map(|(site, column)| (site.half, is_significant(column, minimum)))
+        .map(|found| (found.site.half, &found.joint))
         .collect();
-    let held = |site: &Site| {
+    let stands =
+        |half: &[i32; 2], least: &Least| at.get(half).map(|column| least.is_met_by(column));
+    let surrounded = |site: &Site| {
         let (mut present, mut possible) = (0, 0);
         for [i, j] in [[1, 1], [1, -1], [-1, 1], [-1, -1]] {
             let step = prior.vector(0.5 * f64::from(i), 0.5 * f64::from(j));
             let at = [site.position[0] + step[0], site.position[1] + step[1]];
             possible += usize::from(depth(image, at) >= VISIBLE * prior.pitch());
-            present += usize::from(good.get(&[site.half[0] + i, site.half[1] + j]) == Some(&true));
+            let half = [site.half[0] + i, site.half[1] + j];
+            present += usize::from(stands(&half, least) == Some(true));
         }
         4 * present >= 3 * possible && present > 0
     };
-    sites
+    let shown = |site: &Site| {
+        let steps = || (-FELLOWS..=FELLOWS).map(|n| 2 * n);
+        let around = steps().flat_map(|i| steps().map(move |j| [i, j]));
+        let (mut seen, mut known) = (0, 0);
+        for step in around {
+            let half = [0, 1].map(|k| site.half[k] + step[k]);
+            if let Some(is_seen) = stands(&half, &held) {
+                seen += usize::from(is_seen);
+                known += 1;
+            }
+        }
+        2 * seen >= known
+    };
+    measured
         .iter()
-        .zip(fitted)
-        .filter(|(site, _)| good[&site.half] || held(site))
-        .unzip()
+        .filter(|found| {
+            let site = &found.site;
+            least.is_met_by(&found.joint) || (surrounded(site) && shown(site))
+        })
+        .copied()
+        .collect()
 }
 
 /// Distance from the nearest border of the image, negative outside [Å].
@@ -283,18 +345,22 @@ fn depth(image: &Image, at: Point) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-/// Which class of sites is A: the one that is on average the brighter, or the dimmer, as the settings say.
-fn a_class(sites: &[Site], fitted: &[Column], brighter: Brighter) -> usize {
+/// Which class of sites is A: the one that is on average the brighter, or the dimmer, as the settings say; the only one, if
+/// there is one only.
+fn a_class(measured: &[Measured], brighter: Brighter) -> usize {
     let mean = |class: usize| {
-        let heights: Vec<f64> = sites
+        let heights: Vec<f64> = measured
             .iter()
-            .zip(fitted)
-            .filter(|(site, column)| site.class() == class && column.fitted)
-            .map(|(_, column)| column.gaussian.height)
+            .filter(|found| found.site.class() == class && found.joint.fitted)
+            .map(|found| found.joint.gaussian.height)
             .collect();
-        heights.iter().sum::<f64>() / heights.len().max(1) as f64
+        heights.iter().sum::<f64>() / heights.len() as f64
     };
-    let bright = usize::from(mean(1) > mean(0));
+    let means = [mean(0), mean(1)];
+    if let Some(missing) = means.iter().position(|mean| mean.is_nan()) {
+        return 1 - missing;
+    }
+    let bright = usize::from(means[1] > means[0]);
     match brighter {
         Brighter::A => bright,
         Brighter::B => 1 - bright,
@@ -302,10 +368,11 @@ fn a_class(sites: &[Site], fitted: &[Column], brighter: Brighter) -> usize {
 }
 
 /// The half-cell index of A's `(0, 0)`: the smallest of each, so that indices start at 0.
-fn origin(sites: &[Site], a_class: usize) -> [i32; 2] {
+fn origin(measured: &[Measured], a_class: usize) -> [i32; 2] {
     std::array::from_fn(|axis| {
-        sites
+        measured
             .iter()
+            .map(|found| &found.site)
             .filter(|site| site.class() == a_class)
             .map(|site| site.half[axis])
             .min()
@@ -314,11 +381,17 @@ fn origin(sites: &[Site], a_class: usize) -> [i32; 2] {
 }
 
 fn atom_column(
-    column: &Column,
+    found: &Measured,
     sublattice: Sublattice,
     index: [i32; 2],
-    minimum: f64,
+    least: &Least,
 ) -> AtomColumn {
+    let Measured {
+        joint,
+        column,
+        misfit,
+        ..
+    } = found;
     let gaussian = &column.gaussian;
     let (sigma, angle) = gaussian.widths().unwrap_or(([f64::NAN; 2], f64::NAN));
     AtomColumn {
@@ -330,12 +403,13 @@ fn atom_column(
         sigma,
         angle,
         index,
-        misfit: column.misfit,
-        flags: if is_significant(column, minimum) {
+        misfit: misfit.reduced,
+        // A height by itself says little in a window of its own, where it is hard to tell from the constant.
+        flags: if least.is_met_by(joint) && column.fitted {
             0
         } else {
             flags::NOT_FITTED
-        },
+        } | if misfit.stands_out { flags::MISFIT } else { 0 },
     }
 }
 
@@ -377,27 +451,6 @@ fn flag_outliers(columns: &mut [AtomColumn], limit: f64) {
             std::array::from_fn(|k| deviations.iter().map(|d| d[k]).sum::<f64>() / count);
         if length(mean) > limit {
             column.flags |= flags::OUTLIER;
-        }
-    }
-}
-
-/// Flags columns that the model fits far worse than others of their sublattice. The misfit is compared as its logarithm: what a
-/// Gaussian leaves of real columns grows with their brightness.
-fn flag_misfits(columns: &mut [AtomColumn], limit: f64) {
-    for sublattice in [Sublattice::A, Sublattice::B] {
-        let chosen = |c: &AtomColumn| c.sublattice == sublattice && c.misfit > 0.0;
-        let mut values: Vec<f64> = columns
-            .iter()
-            .filter(|c| chosen(c) && c.flags == 0)
-            .map(|c| c.misfit.ln())
-            .collect();
-        let typical = middle(&mut values);
-        let mut deviations: Vec<f64> = values.iter().map(|v| (v - typical).abs()).collect();
-        let most = typical + limit * SIGMA_OVER_MAD * middle(&mut deviations);
-        for column in columns.iter_mut() {
-            if chosen(column) && column.misfit.ln() > most {
-                column.flags |= flags::OUTLIER;
-            }
         }
     }
 }

@@ -4,9 +4,9 @@
 //! 1. [`lattice`]: the repeat of the A lattice, from the image's autocorrelation.
 //! 2. `find`: peaks, claimed by the sites of this lattice in a growth that follows its distortions.
 //! 3. `fit`, `normal`, `joint`: all columns at once, by maximum likelihood with the measured noise.
-//! 4. [`map`]: sublattices, flags, polar vectors.
-//!
-//! 5. [`analysis`]: which D differ from zero, P, strain, domains and walls, the tilt reference.
+//! 4. `alone`: positions by the methods of other programs instead, if asked for; `misfit`: how well each column is modelled.
+//! 5. [`map`]: sublattices, flags, polar vectors.
+//! 6. [`analysis`]: which D differ from zero, P, strain, domains and walls, the tilt reference.
 //!
 //! Beside it stands [`fit_window`]: one column in a window of its own, the plain measurement that published biases refer to.
 //!
@@ -26,6 +26,7 @@ mod joint;
 pub mod lattice;
 pub mod map;
 mod mask;
+mod misfit;
 mod moments;
 mod noise;
 mod normal;
@@ -83,13 +84,9 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         ghosts: &found.ghosts,
         pitch,
     };
-    let fitted = match settings.method {
-        Method::Joint => fit::fit_all(&field, &found, settings, reporter),
-        Method::Gaussian | Method::CentreOfMass => {
-            alone::fit_each(&field, &found, settings, reporter)
-        }
-    };
-    let columns = map::assemble(image, &found.sites, &fitted, &lattice, settings);
+    let fitted = fit::fit_all(&field, &found, settings, reporter);
+    let measured = judged(&field, &found, fitted, settings);
+    let columns = map::assemble(image, &measured, &lattice, settings);
     let good = columns
         .iter()
         .filter(|c| c.sublattice == Sublattice::A && c.flags == 0)
@@ -108,6 +105,7 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         lattice: mean,
         calibration_ratio: mean.pitch() / settings.nominal_pitch_angstrom,
         significance: prior.significance,
+        method: settings.method.word(),
     };
     reporter.say(map.summary());
     let width = map.width_over_pitch();
@@ -118,6 +116,29 @@ pub fn measure(image: &Image, settings: &ColumnSettings, reporter: &Reporter) ->
         ));
     }
     Ok(map)
+}
+
+/// What the fit says at every site, the position by the method asked for, and the misfit.
+fn judged(
+    field: &Field<'_>,
+    found: &find::Found,
+    fitted: fit::Fitted,
+    settings: &ColumnSettings,
+) -> Vec<map::Measured> {
+    let radius = settings.window * field.pitch;
+    let columns = alone::measured(field, &fitted, settings.method, radius);
+    let misfits = misfit::of(field, &fitted, radius, settings.maximum_misfit);
+    let sites = found.sites.iter().zip(&fitted.columns);
+    sites
+        .zip(columns)
+        .zip(misfits)
+        .map(|(((&site, &joint), column), misfit)| map::Measured {
+            site,
+            joint,
+            column,
+            misfit,
+        })
+        .collect()
 }
 
 /// Refuses images that cannot be measured at all.

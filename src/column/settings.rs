@@ -13,6 +13,30 @@ pub enum Brighter {
     B,
 }
 
+/// How positions are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// All columns at once, by maximum likelihood.
+    Joint,
+    /// One Gaussian and a constant in a window of each column's own, all pixels alike: for comparison with programs that do so.
+    Gaussian,
+    /// The centre of mass above the rim of the window: likewise for comparison.
+    CentreOfMass,
+}
+
+impl Method {
+    /// Its name in settings and files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Joint => "joint",
+            Self::Gaussian => "gaussian",
+            Self::CentreOfMass => "centre_of_mass",
+        }
+    }
+}
+
 /// How the pixels of a column are weighted in its fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,24 +47,11 @@ pub enum Weighting {
     Noise,
 }
 
-/// How columns are measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// All columns at once, with their overlaps and a background.
-    #[default]
-    Joint,
-    /// Each column by itself: an elliptical Gaussian on a constant in a round window, as most programs fit it.
-    Gaussian,
-    /// Each column by itself: the centre of mass of a round window.
-    CentreOfMass,
-}
-
 /// Settings of [`measure`](crate::column::measure). Lengths are fractions of the pitch of the A lattice that the image shows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ColumnSettings {
-    /// How columns are measured; all but the joint fit are for comparison with numbers from elsewhere.
+    /// How positions are measured; which columns there are, the joint fit tells for all methods.
     pub method: Method,
     /// Which sublattice is brighter.
     pub brighter: Brighter,
@@ -59,10 +70,12 @@ pub struct ColumnSettings {
     pub minimum_significance: f64,
     /// Height of a column over its standard deviation, for it to count as a column.
     pub minimum_signal_to_noise: f64,
+    /// Least height of a column over that of the strong ones (the upper tenth): what is left where tails of columns meet is
+    /// no column, however little noise there is.
+    pub minimum_height: f64,
     /// Distance of a column from where its neighbours put it, at which it is flagged as an outlier [pitch].
     pub maximum_deviation: f64,
-    /// How far the misfit of a column lies above that of its sublattice, in robust standard deviations, at which it is flagged as an
-    /// outlier.
+    /// Misfit of a column above the median of its sublattice, in standard deviations of that, at which it is flagged.
     pub maximum_misfit: f64,
     /// Pseudocubic lattice constant that the calibration is compared with [Å].
     pub nominal_pitch_angstrom: f64,
@@ -80,8 +93,9 @@ impl Default for ColumnSettings {
             background_spacing: 2.0,
             minimum_significance: 5.0,
             minimum_signal_to_noise: 5.0,
+            minimum_height: 0.01,
             maximum_deviation: 0.1,
-            maximum_misfit: 10.0,
+            maximum_misfit: 7.0,
             nominal_pitch_angstrom: 3.95,
         }
     }
@@ -110,8 +124,9 @@ impl ColumnSettings {
                 0.0,
                 1000.0,
             ),
+            ("minimum_height", self.minimum_height, 0.0, 0.5),
             ("maximum_deviation", self.maximum_deviation, 0.02, 0.4),
-            ("maximum_misfit", self.maximum_misfit, 2.0, 1e6),
+            ("maximum_misfit", self.maximum_misfit, 1.0, 1e9),
             (
                 "nominal_pitch_angstrom",
                 self.nominal_pitch_angstrom,

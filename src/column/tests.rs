@@ -550,7 +550,7 @@ fn a_column_that_is_none_is_flagged_and_its_fellows_are_not() {
         .mapv_inplace(|v| v + 1.5);
     let map = measured(&image, &ColumnSettings::default()).unwrap();
     let near = |c: &&AtomColumn| (c.position[0] - at[0]).hypot(c.position[1] - at[1]) < 1.0;
-    let flagged = |c: &AtomColumn| c.flags & flags::OUTLIER != 0;
+    let flagged = |c: &AtomColumn| c.flags & (flags::MISFIT | flags::OUTLIER) != 0;
     assert!(map.columns.iter().filter(near).all(flagged));
     let others = map
         .columns

@@ -8,13 +8,13 @@
 //! Levenberg–Marquardt as in `gaussian`, carried on until the centre stands still to 1e-11 Å: differences of positions
 //! between images are then free of the fit's own noise.
 
-use super::gaussian::{Gaussian, PARAMETERS, accumulate, cholesky, inverse, solve};
+use super::gaussian::{Gaussian, PARAMETERS, accumulate, cholesky, solve};
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::neighbours::Point;
 
 /// Number of parameters: those of the Gaussian and the constant.
-const FREE: usize = PARAMETERS + 1;
+pub(super) const FREE: usize = PARAMETERS + 1;
 /// Last step of the centre in a fit that is finished [Å].
 const STANDSTILL: f64 = 1e-11;
 /// Damping below which a short step means a minimum, not caution.
@@ -40,9 +40,6 @@ pub struct WindowFit {
 pub struct WindowColumn {
     /// Centre [Å]; near the expected position, also where that lies beyond the border of a periodic image.
     pub position: Point,
-    /// Standard deviations of `position` `[x, y]` [Å] and of `height`, from what the fit leaves; they know nothing of the bias by
-    /// neighbours.
-    pub sigma: [f64; 3],
     /// Peak above the constant [units of the image].
     pub height: f64,
     /// Principal standard deviations, that of the axis nearest to x first [Å].
@@ -140,9 +137,9 @@ fn pixels(image: &Image, periodic: bool, centre: Point, radius: f64) -> Vec<(Poi
 
 /// A Gaussian on a constant.
 #[derive(Debug, Clone, Copy)]
-struct Model {
-    gaussian: Gaussian,
-    background: f64,
+pub(super) struct Model {
+    pub(super) gaussian: Gaussian,
+    pub(super) background: f64,
 }
 
 /// What a step of the fit needs: JᵀJ (lower triangle), Jᵀ(residual), and the sum of squares.
@@ -180,22 +177,10 @@ impl Model {
         }
     }
 
-    /// Standard deviations of position and height, whatever the noise from pixel to pixel: the diagonal of H⁻¹ (Σ r² J Jᵀ) H⁻¹,
-    /// H = JᵀJ (H. White, Econometrica 48, 817 (1980)). Photons scatter most where a column is steep, which an even noise
-    /// would miss.
-    fn sigma(&self, pixels: &[(Point, f64)], inverse: &[[f64; FREE]; FREE]) -> [f64; 3] {
-        let mut variances = [0.0; 3];
-        for &(at, value) in pixels {
-            let (peak, slope) = self.gaussian.derivatives(at);
-            let residual = value - peak - self.background;
-            for (variance, k) in variances.iter_mut().zip([1, 2, 0]) {
-                let row: [f64; FREE] = inverse[k];
-                let step: f64 = row.iter().zip(&slope).map(|(i, s)| i * s).sum();
-                *variance += (residual * (step + row[PARAMETERS])).powi(2);
-            }
-        }
-        let count = pixels.len() as f64;
-        variances.map(|variance| (variance * count / (count - FREE as f64)).sqrt())
+    /// Derivatives with respect to the parameters, the constant last.
+    pub(super) fn slope(&self, at: Point) -> [f64; FREE] {
+        let (_, slope) = self.gaussian.derivatives(at);
+        std::array::from_fn(|i| slope.get(i).map_or(1.0, |s| *s))
     }
 
     fn normal_equations(&self, pixels: &[(Point, f64)]) -> NormalEquations {
@@ -220,35 +205,34 @@ impl Model {
 
 /// The fit in one window; `None` where there is no peak.
 fn fit(pixels: &[(Point, f64)], centre: Point, radius: f64) -> Option<WindowColumn> {
-    let count = pixels.len() as f64;
-    let mean = pixels.iter().map(|p| p.1).sum::<f64>() / count;
+    let (model, misfit) = peak(pixels, centre, radius)?;
+    let (widths, angle) = model.gaussian.widths()?;
+    Some(WindowColumn {
+        position: model.gaussian.position,
+        height: model.gaussian.height,
+        widths,
+        angle,
+        background: model.background,
+        residual: (misfit / pixels.len() as f64).sqrt(),
+    })
+}
+
+/// The model that fits best, and the sum of squares it leaves; `None` where there is no peak.
+pub(super) fn peak(pixels: &[(Point, f64)], centre: Point, radius: f64) -> Option<(Model, f64)> {
+    let mean = pixels.iter().map(|p| p.1).sum::<f64>() / pixels.len() as f64;
     let squares: f64 = pixels.iter().map(|p| (p.1 - mean).powi(2)).sum();
     if squares <= 0.0 {
         return None;
     }
     let start = Model::start(pixels, centre, radius);
-    let (model, sums) = minimum(pixels, start, ROUNDING * squares)?;
-    let sigma = model.sigma(pixels, &inverse(&cholesky(&sums.hessian)?));
-    let Model {
-        gaussian,
-        background,
-    } = model;
-    let (widths, angle) = gaussian.widths()?;
-    let [x, y] = gaussian.position;
+    let (model, misfit) = minimum(pixels, start, ROUNDING * squares)?;
+    let [x, y] = model.gaussian.position;
     let inside = (x - centre[0]).hypot(y - centre[1]) <= radius;
-    (inside && gaussian.height > 0.0).then_some(WindowColumn {
-        position: gaussian.position,
-        sigma,
-        height: gaussian.height,
-        widths,
-        angle,
-        background,
-        residual: (sums.misfit / count).sqrt(),
-    })
+    (inside && model.gaussian.height > 0.0).then_some((model, misfit))
 }
 
-/// The model at the minimum of the misfit, and the equations there; `slack` is how far rounding may raise it.
-fn minimum(pixels: &[(Point, f64)], start: Model, slack: f64) -> Option<(Model, NormalEquations)> {
+/// The model at the minimum of the misfit, and the misfit there; `slack` is how far rounding may raise it.
+fn minimum(pixels: &[(Point, f64)], start: Model, slack: f64) -> Option<(Model, f64)> {
     let mut model = start;
     let mut sums = model.normal_equations(pixels);
     let mut damping = 1e-3;
@@ -270,7 +254,7 @@ fn minimum(pixels: &[(Point, f64)], start: Model, slack: f64) -> Option<(Model, 
         };
         (model, sums) = (next, sums_there);
         if damping <= FREELY && step[1].hypot(step[2]) < STANDSTILL {
-            return Some((model, sums));
+            return Some((model, sums.misfit));
         }
         damping *= 0.1;
     }

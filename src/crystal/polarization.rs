@@ -36,6 +36,8 @@ pub mod flags {
     pub const NOT_FITTED: u32 = 2;
     /// Far from what its neighbours say.
     pub const OUTLIER: u32 = 4;
+    /// The pixels around do not look like the model: contamination, a defect, two columns in one place.
+    pub const MISFIT: u32 = 8;
 }
 
 /// A perovskite cell: a B column and the four A columns around it.

@@ -35,7 +35,8 @@ pub(super) struct MapFigures<'a> {
 type Field<'a> = (&'a str, &'a (dyn Fn(&LocalLattice) -> f64 + Sync));
 
 impl MapFigures<'_> {
-    /// Draws all figures that are asked for into a folder.
+    /// Draws all figures that are asked for into a folder; of columns without cells, as those of one sublattice only, just the
+    /// columns.
     ///
     /// # Errors
     /// A picture cannot be encoded, or the system refuses.
@@ -43,6 +44,7 @@ impl MapFigures<'_> {
         let mut asked = self.settings.draw.clone();
         asked.sort_by_key(|figure| figure.stem());
         asked.dedup();
+        asked.retain(|figure| *figure == MapFigure::Columns || !self.map.vectors.is_empty());
         asked
             .par_iter()
             .map(|figure| self.draw(*figure)?.save(folder, figure.stem(), true))

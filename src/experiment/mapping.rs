@@ -279,16 +279,22 @@ impl MapFiles<'_> {
         let words = [
             ("convention", analysis.settings.convention.word()),
             ("reference", zero),
+            ("method", map.method),
         ];
         let csv = here.join("polarization.csv");
         tables::write_map(&csv, self.vectors, &quantities, &words)?;
         quantities.extend(analysis.lattice_quantities());
+        let mut statements = analysis.statements();
+        statements.push(("method", map.method.to_owned()));
         let extras = MapExtras {
             quantities,
             on_grid: ON_GRID.to_vec(),
-            statements: analysis.statements(),
+            statements,
         };
-        self.write_hspy(here, &extras, provenance)?;
+        // A grid needs cells.
+        if !self.vectors.is_empty() {
+            self.write_hspy(here, &extras, provenance)?;
+        }
         let header: Vec<&str> = COLUMNS_HEADER.split(',').collect();
         tables::write_table(&here.join("columns.csv"), &header, columns_csv(map))?;
         for (name, table) in [
@@ -297,8 +303,11 @@ impl MapFiles<'_> {
             ("domains.csv", analysis.domains_table()),
             ("walls.csv", analysis.walls_table()),
         ] {
-            let Table { header, rows } = table;
-            let header: Vec<&str> = header.iter().map(String::as_str).collect();
+            let Table { header, mut rows } = table;
+            let mut header: Vec<&str> = header.iter().map(String::as_str).collect();
+            header.push("method");
+            rows.iter_mut()
+                .for_each(|row| row.push(map.method.to_owned()));
             tables::write_table(&here.join(name), &header, rows)?;
         }
         let mut summary = format!("{}\n\n{}\n", map.summary(), analysis.summary());

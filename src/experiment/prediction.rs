@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::network::{Mode, Regressor};
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
+use crate::storage::micrograph::require_finite;
 use crate::storage::output::{OutputFolder, refuse_inputs};
 
 /// Distance of neighbouring predictions of a dense map, as a part of the window, where nothing else is known.
@@ -38,6 +39,7 @@ pub fn predict(
     );
     provenance.add_input(&model.join("model.toml"))?;
     let (picture, truth) = open_image(image, reading, &mut provenance, reporter)?;
+    require_finite(image, "image", &picture.data)?;
     let in_file = |error: Error| error.of_file(image);
     let subimages = &regressor.description().subimages;
     let vectors = if dense || subimages.mode == Mode::Grid {

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::dm_tags::{DataArray, DmFile, Tag};
 use super::micrograph::{Micrograph, SignalSummary, choose};
 use super::pixels::{Pixels, PlainPixels, Sample};
-use super::units::pixel_size;
+use super::units::{mirrored, pixel_size};
 use crate::error::{Error, Result};
 
 /// One image of the file.
@@ -58,10 +58,11 @@ fn micrograph(
     file: &DmFile,
     image: &DmImage,
     signals: Vec<SignalSummary>,
-    notices: Vec<String>,
+    mut notices: Vec<String>,
 ) -> Result<Micrograph> {
     let (sample, frames, shape) = readable(path, image)?;
     let [x, y] = &image.calibration;
+    notices.extend(mirrored([y.0, x.0]));
     Ok(Micrograph {
         path: path.to_owned(),
         title: image.title.clone(),

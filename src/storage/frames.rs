@@ -32,7 +32,8 @@ pub struct Chosen {
 }
 
 impl Micrograph {
-    /// The image that `frames` asks for; `sampling` [Å/px] overrides the file's calibration.
+    /// The image that `frames` asks for; `sampling` [Å/px] overrides the file's calibration. Pixels of single frames may be NaN or
+    /// infinite; those that are averaged may not.
     ///
     /// # Errors
     /// As [`Micrograph::image`]; a stack of which no frame was chosen; frames that cannot be aligned.
@@ -46,14 +47,14 @@ impl Micrograph {
         match frames {
             Frames::One(index) => {
                 let text = format!("frame {index} ({}); of 0 to {last}", self.label(index));
-                let image = self.image(index, sampling)?;
+                let image = self.with_gaps(index, sampling)?;
                 Ok(Chosen::plain(image, (last > 0).then_some(text)))
             }
-            Frames::Unsaid if last == 0 => Ok(Chosen::plain(self.image(0, sampling)?, None)),
+            Frames::Unsaid if last == 0 => Ok(Chosen::plain(self.with_gaps(0, sampling)?, None)),
             Frames::Unsaid if self.truth.is_some() => {
                 let label = self.label(0);
                 let text = format!("frame 0 ({label}); --frame 0 to {last} chooses another");
-                Ok(Chosen::plain(self.image(0, sampling)?, Some(text)))
+                Ok(Chosen::plain(self.with_gaps(0, sampling)?, Some(text)))
             }
             Frames::Unsaid => Err(Error::data(
                 &self.path,
@@ -65,10 +66,17 @@ impl Micrograph {
             )),
             Frames::Average { .. } if last == 0 => {
                 let text = "one frame only: nothing to average".to_owned();
-                Ok(Chosen::plain(self.image(0, sampling)?, Some(text)))
+                Ok(Chosen::plain(self.with_gaps(0, sampling)?, Some(text)))
             }
             Frames::Average { align } => self.averaged(align, sampling, settings),
         }
+    }
+
+    fn with_gaps(&self, index: usize, sampling: Option<f64>) -> Result<Image> {
+        Ok(Image {
+            sampling: self.pixel_size(sampling)?,
+            data: self.frame_with_gaps(index)?,
+        })
     }
 
     fn averaged(

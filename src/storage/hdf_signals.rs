@@ -10,7 +10,7 @@ use super::hdf_layout::{LaidOut, Order, StoredFrames, groups};
 use super::micrograph::{Micrograph, SignalSummary, choose};
 use super::patterns::holds_patterns;
 use super::pixels::Pixels;
-use super::units::{is_reciprocal, pixel_size};
+use super::units::{is_reciprocal, mirrored, pixel_size};
 use super::{ncem, pycroscopy, records, velox};
 use crate::error::Result;
 
@@ -82,13 +82,14 @@ fn micrograph(
     format: &'static str,
     laid_out: &LaidOut,
     signals: Vec<SignalSummary>,
-    notices: Vec<String>,
+    mut notices: Vec<String>,
 ) -> Result<Micrograph> {
     let SignalSummary {
         name, title, shape, ..
     } = laid_out.summary.clone();
     let (frames, frame) = readable_frames(root, &name, laid_out.order)?;
     let [y, x] = &laid_out.steps;
+    notices.extend(mirrored([y.0, x.0]));
     let mut micrograph = Micrograph {
         path: path.to_owned(),
         title,

@@ -229,12 +229,38 @@ pub(super) fn sniff(path: &Path) -> Result<Kind> {
     }
 }
 
+/// Fails at the first pixel that is not finite; `place` says where in the file the image is.
+///
+/// # Errors
+/// The place, row and column of the pixel.
+pub fn require_finite(path: &Path, place: &str, image: &Array2<f32>) -> Result<()> {
+    let gap = image.indexed_iter().find(|(_, v)| !v.is_finite());
+    gap.map_or(Ok(()), |((row, col), value)| {
+        Err(Error::data(
+            path,
+            format!("{place}, row {row}, column {col}"),
+            value.to_string(),
+            "finite pixels",
+        ))
+    })
+}
+
 impl Micrograph {
     /// Reads frame `index` `(rows, cols)`, in the units of the file.
     ///
     /// # Errors
     /// There is no such frame, it cannot be read, or a pixel is not finite.
     pub fn frame(&self, index: usize) -> Result<Array2<f32>> {
+        let frame = self.frame_with_gaps(index)?;
+        require_finite(&self.path, &format!("frame {index}"), &frame)?;
+        Ok(frame)
+    }
+
+    /// The same for whoever can do without some pixels: they may be NaN or infinite.
+    ///
+    /// # Errors
+    /// There is no such frame, or it cannot be read.
+    pub fn frame_with_gaps(&self, index: usize) -> Result<Array2<f32>> {
         if index >= self.frames {
             return Err(Error::data(
                 &self.path,
@@ -243,16 +269,7 @@ impl Micrograph {
                 format!("0 to {}", self.frames - 1),
             ));
         }
-        let frame = self.pixels.frame(&self.path, index, self.shape)?;
-        if let Some(((row, col), value)) = frame.indexed_iter().find(|(_, v)| !v.is_finite()) {
-            return Err(Error::data(
-                &self.path,
-                format!("frame {index}, row {row}, column {col}"),
-                format!("{value}"),
-                "finite pixels",
-            ));
-        }
-        Ok(frame)
+        self.pixels.frame(&self.path, index, self.shape)
     }
 
     /// What distinguishes frame `index` from the others, such as `tilt (5, 0) mrad, thickness 10 nm`; empty for a single one.

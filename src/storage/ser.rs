@@ -10,7 +10,7 @@ use std::path::Path;
 use super::binary::BinaryFile;
 use super::micrograph::{Micrograph, single};
 use super::pixels::{Pixels, PlainPixels, Sample};
-use super::units::pixel_size;
+use super::units::{mirrored, pixel_size};
 use crate::error::{Error, Result};
 
 /// First bytes: the mark of little-endian numbers and the number of the format.
@@ -62,6 +62,7 @@ pub(super) fn open(path: &Path) -> Result<Micrograph> {
             steps[0], steps[1]
         ));
     }
+    notices.extend(mirrored(steps));
     let frames = elements.len();
     let pixels = Pixels::Elements(elements.iter().map(|element| element.pixels).collect());
     Ok(Micrograph {

@@ -56,6 +56,21 @@ pub(super) fn pixel_size(scale: f64, unit: &str) -> Option<f64> {
     (size.is_finite() && size > 0.0).then_some(size)
 }
 
+/// What to say of axes that run against the pixels, given the steps along `[y, x]`. Images are taken as they are stored:
+/// x right with the column index, y down with the row index.
+pub(super) fn mirrored(steps: [f64; 2]) -> Option<String> {
+    let axes = match steps.map(|step| step < 0.0) {
+        [false, false] => return None,
+        [true, false] => "y axis runs",
+        [false, true] => "x axis runs",
+        [true, true] => "x and y axes run",
+    };
+    Some(format!(
+        "the file's {axes} against the pixels (a negative scale): positions and D are those of the pixels, x right with the \
+         column and y down with the row, from the centre of pixel (0, 0)"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ mod fuzz;
 mod micrographs;
 mod multislice;
 mod network;
+mod odd_images;
 mod positions;
 mod readers;
 mod settings;

@@ -76,6 +76,7 @@ pub fn map_of_positions(
         lattice,
         calibration_ratio: lattice.pitch() / nominal,
         significance: f64::NAN,
+        method: "given",
     })
 }
 

@@ -204,6 +204,9 @@ impl Analysis {
     /// What the analysis says, in lines that follow [`ColumnMap::summary`].
     #[must_use]
     pub fn summary(&self) -> String {
+        if self.cells.is_empty() {
+            return "no cells: nothing to be said of D, strain, domains and walls".to_owned();
+        }
         let mut lines = vec![self.convention(), self.zero(), self.significance_told()];
         if let Some(conversion) = &self.conversion {
             lines.push(format!(
@@ -257,6 +260,7 @@ impl Analysis {
         let polar = self.significance.iter().filter(|s| s.significant).count();
         let covariance = |c: Covariance| [c.xx, c.xy, c.yy];
         let whole = Whole {
+            method: map.method,
             convention: self.settings.convention.word(),
             convention_formula: self.convention(),
             zero_of_d: self.zero(),
@@ -284,6 +288,7 @@ impl Analysis {
 
 #[derive(Serialize)]
 struct Whole<'a> {
+    method: &'static str,
     convention: &'static str,
     convention_formula: String,
     zero_of_d: String,
