@@ -36,6 +36,7 @@ impl Gaussian {
     }
 
     /// An ellipse of principal standard deviations `widths` [Å], the first at `angle` from x towards y [rad].
+    #[cfg(test)]
     pub(super) fn elliptic(height: f64, position: Point, widths: [f64; 2], angle: f64) -> Self {
         let ([u, v], (s, c)) = (widths.map(|w| w.powi(-2)), angle.sin_cos());
         Self {
