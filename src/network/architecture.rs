@@ -6,16 +6,21 @@
 //! looks at a whole sub-image but the hidden layer, so one pass over a larger image gives, every [`ModelSettings::stride`]
 //! pixels, exactly what the sub-image there would give (Long, Shelhamer and Darrell, CVPR 2015, section 3).
 
+mod device;
+mod gradient;
+
 use candle_core::{Device, Result, Tensor};
 use rand_distr::{Distribution, StandardNormal};
-use rayon::prelude::*;
 
-use super::convolution::{Turned, convolution_gradient, convolve};
-use super::normalization::{EPSILON, Statistics, normalization_gradient, normalize};
-use super::pooling::{Pooling, pool, pool_gradient};
+use super::convolution::convolve;
+use super::normalization::{EPSILON, Statistics, normalize};
+use super::pooling::{Pooling, pool};
 use super::settings::{KERNEL, ModelSettings, Normalization};
-use super::skip::{add_cropped, add_inside, rectifier_gradient};
+use super::skip::add_cropped;
 use crate::rng::stream;
+
+pub(super) use device::OnDevice;
+pub(super) use gradient::Prepared;
 
 /// Components of the polar displacement.
 pub(super) const OUTPUTS: usize = 2;
@@ -274,76 +279,6 @@ impl Architecture {
         }
         Ok(x)
     }
-
-    /// Weights as the gradients of a batch need them, worked out once for all shards.
-    pub(super) fn prepared(&self, weights: &Weights) -> Result<Prepared> {
-        self.prepare(self.tensors(weights)?)
-    }
-
-    fn prepare(&self, weights: Vec<Tensor>) -> Result<Prepared> {
-        let arrays = weights.par_iter().zip(&self.arrays).enumerate();
-        let turned = arrays.map(|(index, (tensor, array))| {
-            // Nobody asks for the gradient of the images.
-            let Role::Kernel { whole, .. } = array.role else {
-                return Ok(None);
-            };
-            let turned = (index > 0).then(|| Turned::new(tensor, whole));
-            turned.transpose()
-        });
-        let turned = turned.collect::<Result<_>>()?;
-        Ok(Prepared { weights, turned })
-    }
-
-    /// Gradient of each array of weights, where `of_result` gives that of the result; for running statistics the statistics of
-    /// these images.
-    ///
-    /// It walks back through the layers itself: candle's `backward` adds every gradient to a tensor of zeros, and for more
-    /// than 65536 numbers it does so in a pool of spinning threads that fights with the workers for the cores.
-    pub(super) fn gradient(
-        &self,
-        prepared: &Prepared,
-        images: &Tensor,
-        of_result: impl FnOnce(&Tensor) -> Result<Tensor>,
-    ) -> Result<Vec<Tensor>> {
-        let mut passed = Vec::with_capacity(self.steps.len());
-        let (mut x, mut kept) = (images.clone(), None);
-        for step in &self.steps {
-            let before = x;
-            let statistics;
-            (x, statistics) = match step {
-                Step::Keep => {
-                    kept = Some(before.clone());
-                    (before.clone(), None)
-                }
-                Step::Add => {
-                    let sum = add_cropped(&before, kept.as_ref().unwrap_or(&before))?;
-                    (sum, None)
-                }
-                other => other.forward(&prepared.weights, &before)?,
-            };
-            passed.push(Passed {
-                step: *step,
-                input: before,
-                result: x.clone(),
-                statistics,
-            });
-        }
-        let mut back = Back {
-            prepared,
-            gradient: of_result(&x)?,
-            around: None,
-            gradients: vec![None; self.arrays.len()],
-        };
-        drop(x);
-        // What has been walked back through is not needed any more.
-        while let Some(passed) = passed.pop() {
-            back.step(&passed)?;
-        }
-        let gradients = back.gradients.into_iter().zip(&prepared.weights);
-        gradients
-            .map(|(gradient, weights)| gradient.map_or_else(|| weights.zeros_like(), Ok))
-            .collect()
-    }
 }
 
 /// Puts a normalization `[gain, shift, mean, variance]` into the kernel before it; the result is the bias.
@@ -365,20 +300,6 @@ fn fold(kernel: Option<&mut Vec<f32>>, normalization: &[Vec<f32>]) -> Vec<f32> {
     shifted
         .map(|(c, factor)| (at(1, c) - at(2, c) * factor) as f32)
         .collect()
-}
-
-/// Weights as tensors, and those of them turned that gradients are led back through.
-pub(super) struct Prepared {
-    weights: Vec<Tensor>,
-    turned: Vec<Option<Turned>>,
-}
-
-/// A step that images have gone through.
-struct Passed {
-    step: Step,
-    input: Tensor,
-    result: Tensor,
-    statistics: Option<Statistics>,
 }
 
 impl Step {
@@ -411,89 +332,15 @@ impl Step {
     }
 }
 
-/// The way back.
-struct Back<'a> {
-    prepared: &'a Prepared,
-    /// Gradient of the result of the step that comes next.
-    gradient: Tensor,
-    /// Gradient that goes around, along a shortcut.
-    around: Option<Tensor>,
-    /// Gradients of the arrays of weights so far.
-    gradients: Vec<Option<Tensor>>,
-}
-
-impl Back<'_> {
-    fn step(&mut self, passed: &Passed) -> Result<()> {
-        let result = &passed.result;
-        match passed.step {
-            Step::Convolution {
-                kernel,
-                bias,
-                rectify,
-            } => {
-                let of = convolution_gradient(
-                    &passed.input,
-                    self.prepared.weights[kernel].dims(),
-                    self.prepared.turned[kernel].as_ref(),
-                    rectify.then_some(result),
-                    &self.gradient,
-                )?;
-                self.gradients[kernel] = Some(of.weights);
-                if bias {
-                    self.gradients[kernel + 1] = Some(of.bias);
-                }
-                if let Some(of_input) = of.input {
-                    self.gradient = of_input;
-                }
-            }
-            Step::Normalization { gain, rectify } => self.normalization(passed, gain, rectify)?,
-            Step::Pooling(pooling) => {
-                self.gradient = pool_gradient(&passed.input, &self.gradient, pooling)?;
-            }
-            Step::Keep => {
-                if let Some(around) = self.around.take() {
-                    self.gradient = add_inside(&self.gradient, &around)?;
-                }
-            }
-            Step::Add => {
-                self.gradient = rectifier_gradient(result, &self.gradient)?;
-                self.around = Some(self.gradient.clone());
-            }
-        }
-        Ok(())
-    }
-
-    fn normalization(&mut self, passed: &Passed, gain: usize, rectify: bool) -> Result<()> {
-        let Some(statistics) = &passed.statistics else {
-            return Ok(());
-        };
-        let weights = &self.prepared.weights[gain];
-        let result = rectify.then_some(&passed.result);
-        let of =
-            normalization_gradient(&passed.input, weights, statistics, result, &self.gradient)?;
-        self.gradient = of.input;
-        self.gradients[gain] = Some(of.gain);
-        self.gradients[gain + 1] = Some(of.shift);
-        // A population's variance, as it is estimated from these numbers.
-        let population = statistics.count as f64 / (statistics.count as f64 - 1.0).max(1.0);
-        let variance: Vec<f64> = statistics.variance.iter().map(|v| v * population).collect();
-        for (index, values) in [(gain + 2, &statistics.mean), (gain + 3, &variance)] {
-            let tensor = Tensor::from_slice(values, values.len(), &Device::Cpu)?;
-            self.gradients[index] = Some(tensor.to_dtype(weights.dtype())?);
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use candle_core::Var;
 
     use super::super::check::{assert_gradient, random};
     use super::*;
 
     /// Every kind of step, small.
-    fn models() -> [ModelSettings; 4] {
+    pub(super) fn models() -> [ModelSettings; 4] {
         let plain = ModelSettings {
             blocks: vec![vec![3, 4], vec![5]],
             hidden: 6,
@@ -519,9 +366,9 @@ mod tests {
     }
 
     /// A window that survives.
-    const WINDOWS: [usize; 4] = [14, 14, 16, 14];
+    pub(super) const WINDOWS: [usize; 4] = [14, 14, 16, 14];
 
-    fn architecture(settings: &ModelSettings, window: usize) -> Architecture {
+    pub(super) fn architecture(settings: &ModelSettings, window: usize) -> Architecture {
         Architecture::new(settings, settings.remaining(window).unwrap())
     }
 

@@ -216,11 +216,11 @@ fn forward(
 ) -> Result<Vec<f32>> {
     Tensor::from_vec(images, shape, &Device::Cpu)
         .and_then(|images| {
-            network
-                .architecture
-                .forward(&network.tensors, &images)?
-                .flatten_all()?
-                .to_vec1()
+            let said = match &network.on_device {
+                Some(there) => there.forward(&images)?,
+                None => network.architecture.forward(&network.tensors, &images)?,
+            };
+            said.flatten_all()?.to_vec1()
         })
         .map_err(Error::compute("running the network"))
 }

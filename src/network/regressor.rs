@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::architecture::{Architecture, OUTPUTS, Weights};
+use super::architecture::{Architecture, OUTPUTS, OnDevice, Weights};
 use super::checkpoint::{put_weights, read_tensors, take_weights, write_tensors};
 use super::settings::{ModelSettings, SubimageSettings, TrainingSettings};
 use crate::error::{Error, Result};
@@ -77,6 +77,8 @@ pub(super) struct Network {
     pub architecture: Architecture,
     /// The weights.
     pub tensors: Vec<Tensor>,
+    /// The same on a graphics processor, if there is one and the program is built for it.
+    pub on_device: Option<OnDevice>,
 }
 
 impl Network {
@@ -84,7 +86,11 @@ impl Network {
     pub(super) fn new(architecture: &Architecture, weights: &Weights) -> candle_core::Result<Self> {
         let (architecture, weights) = architecture.folded(weights);
         let tensors = architecture.tensors(&weights)?;
+        // Without the feature `cuda` there never is one.
+        let device = Device::new_cuda(0).ok();
+        let on_device = device.map(|device| OnDevice::new(&architecture, &weights, &device));
         Ok(Self {
+            on_device: on_device.transpose()?,
             architecture,
             tensors,
         })

@@ -13,6 +13,7 @@ mod multislice;
 mod network;
 mod odd_images;
 mod positions;
+mod pytorch;
 mod readers;
 mod settings;
 mod simulation;
