@@ -36,6 +36,8 @@ pub mod flags {
     pub const NOT_FITTED: u32 = 2;
     /// Far from what its neighbours say.
     pub const OUTLIER: u32 = 4;
+    /// The window is unlike all that the network was trained on.
+    pub const UNLIKE: u32 = 8;
 }
 
 /// A perovskite cell: a B column and the four A columns around it.
