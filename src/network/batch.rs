@@ -191,3 +191,77 @@ fn added(shards: Vec<(f64, Weights)>) -> Weights {
 pub(super) fn compute(error: candle_core::Error) -> Error {
     Error::compute("training the network")(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, Array4, Axis, concatenate};
+
+    use super::super::check::random;
+    use super::super::settings::ModelSettings;
+    use super::*;
+
+    /// Centre of mass of an image from its middle, `[x, y]` [px].
+    fn centre_of_mass(image: &[f32], side: usize) -> [f32; 2] {
+        let middle = (side as f32 - 1.0) / 2.0;
+        let total: f32 = image.iter().sum();
+        let along = |place: fn(usize, usize) -> usize| {
+            let terms = image.iter().enumerate();
+            terms
+                .map(|(i, v)| v * (place(i, side) as f32 - middle))
+                .sum::<f32>()
+                / total
+        };
+        [along(|i, side| i % side), along(|i, side| i / side)]
+    }
+
+    /// Both D and the tilt of a sample are its centre of mass here, so after any turn they must be that of the turned image.
+    #[test]
+    fn every_vector_among_the_labels_turns_with_the_image() {
+        const SIDE: usize = 14;
+        let pixels = random(&[40, SIDE * SIDE], 1).to_vec2::<f64>().unwrap();
+        let pixels: Vec<f32> = pixels.concat().iter().map(|v| (v + 1.5) as f32).collect();
+        let vectors: Vec<f32> = pixels
+            .chunks_exact(SIDE * SIDE)
+            .flat_map(|image| centre_of_mass(image, SIDE))
+            .collect();
+        let subimages = Array4::from_shape_vec((40, 1, SIDE, SIDE), pixels).unwrap();
+        let vectors = Array2::from_shape_vec((40, 2), vectors).unwrap();
+        let targets = concatenate(Axis(1), &[vectors.view(), vectors.view()]).unwrap();
+        let samples = Samples::new(subimages, targets);
+        let settings = ModelSettings {
+            blocks: vec![vec![2]],
+            ..ModelSettings::default()
+        };
+        let batches = Batches {
+            augmentation: &Augmentation::default(),
+            count: 40,
+            sampling: 0.25,
+            architecture: Architecture::new(&settings, 12),
+            window: SIDE,
+            scales: vec![1.0; 4],
+            vectors: vec![0, 2],
+            loss: Loss {
+                variance: false,
+                auxiliary_weight: 1.0,
+            },
+            shard: 8,
+            augment: true,
+        };
+        let all: Vec<usize> = (0..40).collect();
+        let (images, labels) = batches.gather(&samples, 0, &all, 3, 5);
+        let mut turned = 0;
+        for (n, image) in images.chunks_exact(SIDE * SIDE).enumerate() {
+            let expected = centre_of_mass(image, SIDE);
+            for vector in [&labels[4 * n..4 * n + 2], &labels[4 * n + 2..4 * n + 4]] {
+                assert!(
+                    (0..2).all(|axis| (vector[axis] - expected[axis]).abs() < 1e-4),
+                    "{n}"
+                );
+            }
+            turned +=
+                usize::from(image != samples.subimages.index_axis(Axis(0), n).as_slice().unwrap());
+        }
+        // Seven of eight operations change an image.
+        assert!(turned > 25, "{turned}");
+    }
+}

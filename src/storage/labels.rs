@@ -34,20 +34,25 @@ pub struct Label {
 /// The file cannot be read, a column is missing, a field is no finite number, two labels are of one cell, or there are none. The
 /// message names file, line and column.
 pub fn read_labels(path: &Path) -> Result<Vec<Label>> {
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
-    let mut builder = csv::ReaderBuilder::new();
-    builder.comment(Some(b'#')).trim(csv::Trim::All);
-    let mut reader = builder.from_reader(file);
-    let unreadable = |error: csv::Error| {
-        let line = error.position().map_or(1, csv::Position::line);
-        let place = format!("line {line}");
-        Error::data(path, place, error.to_string(), "CSV with a header")
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let place = format!("byte {}", error.utf8_error().valid_up_to());
+        Error::data(
+            path,
+            place,
+            "bytes that are no text",
+            "a table of labels as text",
+        )
+    })?;
+    // Line by line, so that messages name the line whatever stands between the rows.
+    let lines = text.trim_start_matches('\u{feff}').lines().zip(1_u64..);
+    let mut rows =
+        lines.filter(|(line, _)| !(line.trim().is_empty() || line.trim_start().starts_with('#')));
+    let header = match rows.next() {
+        Some((line, number)) => fields(path, line, number)?,
+        None => csv::StringRecord::new(),
     };
-    let header = reader.headers().map_err(unreadable)?.clone();
-    let place = |name: &str| {
-        let named = |field: &str| field.trim_start_matches('\u{feff}') == name;
-        header.iter().position(named)
-    };
+    let place = |name: &str| header.iter().position(|field| field == name);
     if let Some(missing) = COLUMNS.iter().find(|name| place(name).is_none()) {
         let got = format!("columns {}", header.iter().collect::<Vec<_>>().join(", "));
         let allowed = format!("a column {missing}; all of {}", COLUMNS.join(", "));
@@ -56,9 +61,13 @@ pub fn read_labels(path: &Path) -> Result<Vec<Label>> {
     let columns = COLUMNS.map(|name| place(name).unwrap_or_default());
     let (image, flags) = (place("image"), place("flags"));
     let mut labels = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(unreadable)?;
-        let line = record.position().map_or(0, csv::Position::line);
+    for (text, line) in rows {
+        let record = fields(path, text, line)?;
+        if record.len() != header.len() {
+            let got = format!("{} fields", record.len());
+            let allowed = format!("{}, as in the header", header.len());
+            return Err(Error::data(path, format!("line {line}"), got, allowed));
+        }
         if flags.is_some_and(|column| !["", "0"].contains(&&record[column])) {
             continue;
         }
@@ -82,6 +91,25 @@ pub fn read_labels(path: &Path) -> Result<Vec<Label>> {
     }
     refuse_duplicates(path, &labels)?;
     Ok(labels)
+}
+
+/// The fields of one line.
+fn fields(path: &Path, text: &str, line: u64) -> Result<csv::StringRecord> {
+    let mut builder = csv::ReaderBuilder::new();
+    builder.has_headers(false).trim(csv::Trim::All);
+    let mut record = csv::StringRecord::new();
+    let read = builder
+        .from_reader(text.as_bytes())
+        .read_record(&mut record);
+    read.map_err(|error| {
+        Error::data(
+            path,
+            format!("line {line}"),
+            error.to_string(),
+            "fields parted by commas",
+        )
+    })?;
+    Ok(record)
 }
 
 /// One line of a table.
@@ -174,7 +202,11 @@ mod tests {
             ),
             ("1,2,3,\n", "line 2, dy_pm: got ``"),
             ("one,2,3,4\n", "line 2, x_angstrom: got `one`"),
-            ("1,2,3\n", "line 2"),
+            (
+                "1,2,3\n",
+                "line 2: got 3 fields; allowed: 4, as in the header",
+            ),
+            ("\n# a note\n1,2,3,x\n", "line 4, dy_pm: got `x`"),
             (
                 "1,2,3,4\n9,9,0,0\n1.2,2,5,5\n",
                 "line 4: got the cell of line 2 again",

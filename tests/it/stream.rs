@@ -12,7 +12,7 @@ use ferrostem::storage::responses::write_response;
 
 use crate::emulator::lesson;
 
-const EMULATED: &str = r#"seed = 5
+pub(crate) const EMULATED: &str = r#"seed = 5
 count = 300
 cells = [8, 6]
 amplitude = { uniform = [0.2, 1.1] }
