@@ -106,5 +106,5 @@ fn samples(count: usize, side: usize) -> Samples {
         number((n * side + y) * side + x)
     });
     let targets = Array2::from_shape_fn((count, 2), |(n, c)| 20.0 * number(2 * n + c));
-    Samples { subimages, targets }
+    Samples::new(subimages, targets)
 }

@@ -4,10 +4,11 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use ferrostem::experiment::{self, MapSettings, Reading};
+use ferrostem::experiment::{self, Density, MapSettings, Reading};
 use ferrostem::settings::Source;
 use ferrostem::simulation::{self, Outcome, SimulationSettings};
 use ferrostem::storage;
+use ferrostem::storage::dataset::Split;
 use ferrostem::storage::frames::Frames;
 
 use super::{Command, Mapping, Shared, Variation};
@@ -94,16 +95,37 @@ pub(crate) fn run(command: Command, shared: &Shared) -> Result<()> {
             output,
             reading,
             dense,
+            stride,
         } => {
+            let density = match stride {
+                Some(stride) => Density::Every(stride),
+                None if dense => Density::Dense,
+                None => Density::Columns,
+            };
             experiment::predict(
                 &model,
                 &image,
                 &reading.into(),
-                dense,
+                density,
                 &output,
                 force,
                 reporter,
             )?;
+        }
+        Command::Evaluate {
+            model,
+            dataset,
+            output,
+            part,
+            resample,
+        } => {
+            let part = match part.as_str() {
+                "train" => Split::Train,
+                "validation" => Split::Validation,
+                "calibration" => Split::Calibration,
+                _ => Split::Test,
+            };
+            experiment::evaluate(&model, &dataset, part, resample, &output, force, reporter)?;
         }
         Command::Run {
             file,

@@ -197,7 +197,7 @@ enum Command {
     },
     /// Map of an image from a trained network, at its columns or on a dense grid
     #[command(
-        after_help = "Example:\n  ferrostem predict model image.hspy -o prediction\n  ferrostem predict model image.hspy --dense -o prediction"
+        after_help = "Example:\n  ferrostem predict model image.hspy -o prediction\n  ferrostem predict model image.hspy --dense -o prediction\n  ferrostem predict model image.hspy --stride 0.6 -o prediction"
     )]
     Predict {
         /// Folder of the model
@@ -212,6 +212,26 @@ enum Command {
         /// On a dense grid, without finding atoms (always so for a network trained on a grid)
         #[arg(long)]
         dense: bool,
+        /// On a dense grid of this distance
+        #[arg(long, value_name = "Å", allow_negative_numbers = true)]
+        stride: Option<f64>,
+    },
+    /// Errors, slope and coverage of a trained network on a part of a dataset, over all and against tilt
+    #[command(after_help = "Example:\n  ferrostem evaluate model dataset.h5 -o evaluation")]
+    Evaluate {
+        /// Folder of the model
+        model: PathBuf,
+        /// Dataset
+        dataset: PathBuf,
+        /// Folder of the results
+        #[arg(short, long, value_name = "DIR")]
+        output: PathBuf,
+        /// Which part of the dataset
+        #[arg(long, value_name = "PART", default_value = "test", value_parser = ["train", "validation", "test", "calibration"])]
+        part: String,
+        /// Bring sub-images of another window or pixel size to those of the model; refused otherwise
+        #[arg(long)]
+        resample: bool,
     },
     /// A whole study: tables, figures, report.html; goes on by itself where it was stopped
     #[command(

@@ -38,6 +38,8 @@ pub mod flags {
     pub const OUTLIER: u32 = 4;
     /// The pixels around do not look like the model: contamination, a defect, two columns in one place.
     pub const MISFIT: u32 = 8;
+    /// The window is unlike all that the network was trained on.
+    pub const UNLIKE: u32 = 16;
 }
 
 /// A perovskite cell: a B column and the four A columns around it.

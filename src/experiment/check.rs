@@ -27,7 +27,7 @@ pub fn check(source: &Source) -> Result<String> {
         }
         text += &format!("\nall simulations   about {total:.0} s; fits and networks come on top\n");
         Ok(text)
-    } else if has("images") || has("emulated") {
+    } else if has("images") || has("labels") {
         let settings: DatasetSettings = source.parse()?;
         settings.validate(source)?;
         resolved(&settings)
@@ -38,9 +38,9 @@ pub fn check(source: &Source) -> Result<String> {
         let settings: MapSettings = source.parse()?;
         settings.validate()?;
         resolved(&settings)
-    } else if has("dataset") {
+    } else if has("dataset") || has("emulated") {
         let settings: TrainSettings = source.parse()?;
-        settings.training.validate(source)?;
+        settings.validate(source)?;
         resolved(&settings)
     } else {
         let settings: SimulationSettings = source.parse()?;

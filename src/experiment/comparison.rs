@@ -2,7 +2,7 @@
 //! displacement has a small error where displacements are small.
 
 use crate::crystal::Truth;
-use crate::crystal::polarization::PolarVector;
+use crate::crystal::polarization::{PolarVector, flags};
 use crate::neighbours::Neighbours;
 
 /// Measured minus true D, cell by cell, and what it comes to.
@@ -15,7 +15,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Pairs each vector without flags with the true B column nearest to it, if one is within `reach` [Å].
+    /// Pairs each vector without flags (but for those of windows that a network does not know) with the true B column nearest to it, if one is within `reach` [Å].
     #[must_use]
     pub fn new(measured: &[PolarVector], truth: &Truth, reach: f64) -> Self {
         let columns = Neighbours::new(&truth.b_columns);
@@ -23,7 +23,8 @@ impl Comparison {
             measured: Vec::new(),
             truth: Vec::new(),
         };
-        for vector in measured.iter().filter(|vector| vector.flags == 0) {
+        let good = |vector: &&PolarVector| vector.flags & !flags::UNLIKE == 0;
+        for vector in measured.iter().filter(good) {
             if let Some(&(nearest, distance)) = columns.nearest(vector.position, 1).first()
                 && distance <= reach
             {

@@ -115,6 +115,7 @@ impl CrossComposition {
         SplitSettings {
             train_fraction: self.train_fraction,
             validation_fraction: self.validation_fraction,
+            ..SplitSettings::default()
         }
     }
 }

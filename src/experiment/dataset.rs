@@ -6,14 +6,18 @@ use ndarray::s;
 use serde::{Deserialize, Serialize};
 
 use super::labelling::{Known, Labelled};
-use super::stream::{Stream, StreamSettings, no_subimages, part_of, response_for};
+use super::stream::{Stream, StreamSettings, no_subimages, response_for};
+use crate::column::analysis::Convention;
 use crate::column::{self, ColumnSettings};
 use crate::error::{Error, Result};
-use crate::network::{Mode, SplitSettings, SubimageSettings};
+use crate::image::Image;
+use crate::network::{Mode, SplitBy, SplitSettings, SubimageSettings};
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::settings::Source;
 use crate::storage::dataset::{DatasetInfo, DatasetWriter, Split, SubImages};
+use crate::storage::hspy::read_circumstances;
+use crate::storage::labels::{Label, read_labels};
 use crate::storage::micrograph;
 use crate::storage::output::refuse_inputs;
 
@@ -41,7 +45,7 @@ pub struct DatasetSettings {
     pub split: SplitSettings,
 }
 
-/// Where labels come from: `[labels.truth]` or `[labels.columns]`.
+/// Where labels come from: `[labels.truth]`, `[labels.columns]` or `[labels.table]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Labels {
@@ -49,6 +53,19 @@ pub enum Labels {
     Truth {},
     /// The column fit, for real images.
     Columns(ColumnSettings),
+    /// A person's own table.
+    Table(LabelTable),
+}
+
+/// `[labels.table]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelTable {
+    /// CSV of positions and D ([`crate::storage::labels`]); looked up as images are.
+    pub file: PathBuf,
+    /// Which way D of the table points.
+    #[serde(default)]
+    pub convention: Convention,
 }
 
 impl DatasetSettings {
@@ -69,7 +86,11 @@ impl DatasetSettings {
         }
         if drawn && !matches!(self.labels, Labels::Truth {}) {
             let allowed = "[labels.truth]: what was drawn is known";
-            return Err(source.wrong("labels", "[labels.columns] with [emulated]", allowed));
+            return Err(source.wrong("labels", "other labels with [emulated]", allowed));
+        }
+        if matches!(self.labels, Labels::Table(_)) && self.subimages.mode == Mode::CentredA {
+            let allowed = "centred_b or grid with [labels.table], which tells of no A columns";
+            return Err(source.wrong("subimages.mode", "centred_a", allowed));
         }
         if let Some(sampling) = self.sampling_angstrom {
             source.in_range(
@@ -121,12 +142,24 @@ pub fn make_dataset(
         .chain([source.path()])
         .collect();
     refuse_inputs(output, &inputs)?;
+    let table = match &settings.labels {
+        Labels::Table(table) => {
+            let path = source.find(&table.file);
+            provenance.add_input(&path)?;
+            Some(Table::read(&path, table.convention)?)
+        }
+        _ => None,
+    };
     let mut writer = DatasetWriter::create(output, &info, force)?;
-    let mut counts = [0_usize; 3];
+    let mut counts = [0_usize; Split::ALL.len()];
     let mut number = 0;
     for path in &paths {
         provenance.add_input(path)?;
         let micrograph = micrograph::open(path, settings.signal.as_deref())?;
+        let circumstances = match micrograph.format {
+            "hspy" => read_circumstances(path)?,
+            _ => None,
+        };
         let bar = reporter.bar("frames", micrograph.frames as u64);
         for frame in 0..micrograph.frames {
             let picture = micrograph.image(frame, settings.sampling_angstrom)?;
@@ -139,15 +172,30 @@ pub fn make_dataset(
                     let map = column::measure(&picture, columns, &Reporter::quiet());
                     Known::from(&map.map_err(|error| error.of_file(path))?)
                 }
+                Labels::Table(_) => match &table {
+                    Some(table) => table.of_image(number, &picture)?,
+                    None => continue,
+                },
             };
-            let labelled = Labelled::cut(&picture, &known, &settings.subimages, &settings.split)
-                .map_err(|error| error.of_file(path))?;
+            let mut labelled =
+                Labelled::cut(&picture, &known, &settings.subimages, &settings.split)
+                    .map_err(|error| error.of_file(path))?;
+            if let Some(&(tilt, thickness)) = circumstances.as_ref().and_then(|all| all.get(frame))
+            {
+                labelled = labelled.under(tilt, thickness);
+            }
+            if settings.split.by == SplitBy::Image {
+                labelled
+                    .split
+                    .fill(settings.split.part_of_image(u64::from(number)));
+            }
             writer.append(&SubImages {
                 subimages: labelled.subimages.view(),
                 targets: labelled.targets.view(),
                 centres: &labelled.centres,
                 image: &vec![number; labelled.split.len()],
                 split: &labelled.split,
+                circumstances: &labelled.circumstances,
             })?;
             for part in &labelled.split {
                 counts[*part as usize] += 1;
@@ -157,21 +205,75 @@ pub fn make_dataset(
         }
         bar.finish_and_clear();
     }
-    if counts[Split::Train as usize] == 0 || counts[Split::Validation as usize] == 0 {
-        return Err(Error::unmeasurable(
-            "dataset",
-            format!(
-                "{} sub-images to train on, {} to validate",
-                counts[0], counts[1]
-            ),
-            "some of both: larger images, a smaller window, or another [split]",
-        ));
+    if let Some(table) = &table {
+        table.check_used(number)?;
     }
-    reporter.say(format!(
-        "{} sub-images train, {} validate, {} test",
-        counts[0], counts[1], counts[2]
-    ));
+    refuse_empty_parts(counts, &settings.split)?;
+    reporter.say(told(counts));
     writer.finish(&provenance.finished())
+}
+
+/// A person's own labels.
+struct Table {
+    path: PathBuf,
+    labels: Vec<Label>,
+    sign: f64,
+}
+
+impl Table {
+    fn read(path: &Path, convention: Convention) -> Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            labels: read_labels(path)?,
+            sign: convention.sign(),
+        })
+    }
+
+    /// What is known about image `number`; a table without numbers is of the first one.
+    fn of_image(&self, number: u32, picture: &Image) -> Result<Known> {
+        let ours = |label: &&Label| label.image.unwrap_or(0) == number;
+        let labels: Vec<Label> = self.labels.iter().filter(ours).copied().collect();
+        Known::from_labels(&labels, picture.extent(), self.sign, &self.path)
+    }
+
+    /// Fails if labels are of none of the `count` images, or of one of many without saying which.
+    fn check_used(&self, count: u32) -> Result<()> {
+        let strange = |label: &&Label| label.image.map_or(count > 1, |image| image >= count);
+        let Some(label) = self.labels.iter().find(strange) else {
+            return Ok(());
+        };
+        let place = format!("line {}, image", label.line);
+        let got = label
+            .image
+            .map_or("nothing".to_owned(), |image| image.to_string());
+        let allowed = format!(
+            "0 to {}, the frames of all images in their order",
+            count - 1
+        );
+        Err(Error::data(&self.path, place, got, allowed))
+    }
+}
+
+/// Fails where a part that a training needs has no sub-image.
+fn refuse_empty_parts(counts: [usize; 4], split: &SplitSettings) -> Result<()> {
+    let [train, validation, _, calibration] = counts;
+    if train > 0 && validation > 0 && (calibration > 0 || split.calibration_fraction == 0.0) {
+        return Ok(());
+    }
+    let got = format!(
+        "{train} sub-images to train on, {validation} to validate, {calibration} to calibrate"
+    );
+    let needed = "some of each: larger or more images, a smaller window, or another [split]";
+    Err(Error::unmeasurable("dataset", got, needed))
+}
+
+/// Sizes of the parts, in words.
+fn told([train, validation, test, calibration]: [usize; 4]) -> String {
+    let calibrate = match calibration {
+        0 => String::new(),
+        count => format!(", {count} calibrate"),
+    };
+    format!("{train} sub-images train, {validation} validate{calibrate}, {test} test")
 }
 
 /// Images that are drawn at once.
@@ -208,7 +310,8 @@ fn draw_dataset(
                 targets: labelled.targets.slice(s![..count, ..]),
                 centres: &labelled.centres[..count],
                 image: &vec![index as u32; count],
-                split: &vec![part_of(index, &settings.split); count],
+                split: &vec![settings.split.part_of_image(index); count],
+                circumstances: &labelled.circumstances[..count],
             })?;
             written += count;
             index += 1;

@@ -130,6 +130,7 @@ impl Demo {
         SplitSettings {
             train_fraction: self.train_fraction,
             validation_fraction: self.validation_fraction,
+            ..SplitSettings::default()
         }
     }
 }

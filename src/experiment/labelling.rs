@@ -1,5 +1,7 @@
 //! Sub-images with labels: where to cut, what the right answer is, and which part of the image a window belongs to.
 
+use std::path::Path;
+
 use ndarray::{Array2, Array4, ArrayView2, ArrayView4, Axis, concatenate};
 
 use crate::column::ColumnMap;
@@ -9,11 +11,12 @@ use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::neighbours::Point;
 use crate::network::{
-    Mode, Samples, SplitSettings, SubimageSettings, cut_at, grid_centres, labels_between,
+    Mode, Samples, SplitBy, SplitSettings, SubimageSettings, cut_at, grid_centres, labels_between,
     split_by_position,
 };
 use crate::rng::{Rng, stream};
-use crate::storage::dataset::Split;
+use crate::storage::dataset::{Circumstance, Split};
+use crate::storage::labels::Label;
 
 /// What is known about an image: its A columns and its cells.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,10 +68,47 @@ pub struct Labelled {
     pub centres: Vec<Point>,
     /// Part of each.
     pub split: Vec<Split>,
+    /// What is known about the image of each.
+    pub circumstances: Vec<Circumstance>,
+}
+
+impl Known {
+    /// Labels of a table that are of an image of `extent` `[y, x]` [Å], D times `sign`.
+    ///
+    /// # Errors
+    /// A label outside of the image; the message names its line in `path`.
+    pub fn from_labels(labels: &[Label], extent: [f64; 2], sign: f64, path: &Path) -> Result<Self> {
+        let cell = |label: &Label| {
+            let [x, y] = label.position;
+            if !((0.0..=extent[1]).contains(&x) && (0.0..=extent[0]).contains(&y)) {
+                let allowed = format!(
+                    "x from 0 to {:.3} Å, y from 0 to {:.3} Å",
+                    extent[1], extent[0]
+                );
+                let place = format!("line {}", label.line);
+                return Err(Error::data(
+                    path,
+                    place,
+                    format!("a position ({x}, {y}) Å outside of the image"),
+                    allowed,
+                ));
+            }
+            Ok(PolarVector {
+                position: label.position,
+                displacement: label.displacement.map(|d| sign * d),
+                sigma: [f64::NAN; 2],
+                flags: 0,
+            })
+        };
+        Ok(Self {
+            a_columns: Vec::new(),
+            cells: labels.iter().map(cell).collect::<Result<_>>()?,
+        })
+    }
 }
 
 impl Labelled {
-    /// Cuts an image where `settings` say, labels with what is `known`, and splits by position. Windows that leave the image,
+    /// Cuts an image where `settings` say, labels with what is `known`, and splits by position (by image all is for training here). Windows that leave the image,
     /// have no label, or touch a line of the split are left out.
     ///
     /// # Errors
@@ -92,8 +132,15 @@ impl Labelled {
                 .collect(),
             Mode::CentredA | Mode::Grid => labels_between(&points, &known.cells),
         };
-        let parts = split_by_position(&points, settings.window_angstrom, image.extent(), split);
-        let cut = cut_at(image, &jittered(&points, settings), settings)?;
+        let points = jittered(&points, settings);
+        let parts = match split.by {
+            SplitBy::Position => {
+                split_by_position(&points, settings.window_angstrom, image.extent(), split)
+            }
+            // The caller knows which image it is.
+            SplitBy::Image => vec![Some(Split::Train); points.len()],
+        };
+        let cut = cut_at(image, &points, settings)?;
         let mut chosen = Vec::new();
         let (mut targets, mut centres, mut split) = (Vec::new(), Vec::new(), Vec::new());
         for (row, &point) in cut.kept.iter().enumerate() {
@@ -107,12 +154,27 @@ impl Labelled {
         let subimages = cut.subimages.select(Axis(0), &chosen);
         let targets = Array2::from_shape_vec((chosen.len(), 2), targets)
             .map_err(Error::compute("collecting labels"))?;
+        let circumstance = Circumstance {
+            level: cut.level,
+            ..Circumstance::default()
+        };
         Ok(Self {
+            circumstances: vec![circumstance; split.len()],
             subimages,
             targets,
             centres,
             split,
         })
+    }
+
+    /// The same, the specimen tilted by `tilt` `[x, y]` [mrad] and `thickness` [nm] thick.
+    #[must_use]
+    pub fn under(mut self, tilt: [f64; 2], thickness: f64) -> Self {
+        for circumstance in &mut self.circumstances {
+            circumstance.tilt_mrad = tilt.map(|t| t as f32);
+            circumstance.thickness_nm = thickness as f32;
+        }
+        self
     }
 
     /// The samples of one part.
@@ -124,6 +186,10 @@ impl Labelled {
         Samples {
             subimages: self.subimages.select(Axis(0), &rows),
             targets: self.targets.select(Axis(0), &rows),
+            levels: rows
+                .iter()
+                .map(|&row| self.circumstances[row].level)
+                .collect(),
         }
     }
 }
@@ -152,6 +218,7 @@ pub fn join(parts: &[Samples]) -> Result<Samples> {
     Ok(Samples {
         subimages: concatenate(Axis(0), &subimages).map_err(Error::compute("joining samples"))?,
         targets: concatenate(Axis(0), &targets).map_err(Error::compute("joining samples"))?,
+        levels: parts.iter().flat_map(|part| part.levels.clone()).collect(),
     })
 }
 

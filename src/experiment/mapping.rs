@@ -3,24 +3,26 @@
 use std::path::Path;
 
 use super::comparison::Comparison;
+use super::evaluation::{Evaluation, Judged};
 use super::map_figures::MapFigures;
 use super::map_settings::{FigureSettings, MapSettings};
 use crate::column::analysis::{Analysis, Convention, Table, calibration_warning};
 use crate::column::{self, COLUMNS_HEADER, ColumnMap, ColumnSettings, Method, columns_csv};
 use crate::crystal::Truth;
-use crate::crystal::polarization::PolarVector;
+use crate::crystal::polarization::{PolarVector, flags};
 use crate::error::{Error, Result};
 use crate::figure::histogram::displacement_histograms;
 use crate::figure::map::{MapStyle, arrows_figure};
 use crate::image::Image;
 use crate::neighbours::{Neighbours, Point};
+use crate::network::{Conformal, LEVELS};
 use crate::progress::Reporter;
 use crate::provenance::Provenance;
 use crate::registration::RegistrationSettings;
 use crate::storage::frames::Frames;
 use crate::storage::micrograph;
 use crate::storage::output::{OutputFolder, refuse_inputs, write_file};
-use crate::storage::polarization::{MapExtras, MapGrid, write_map};
+use crate::storage::polarization::{MapExtras, MapGrid, Quantity, write_map};
 use crate::storage::tables;
 
 /// Measured and true columns closer than this part of a cell are the same.
@@ -41,6 +43,11 @@ const ON_GRID: [&str; 13] = [
     "strain_yy",
     "strain_xy",
 ];
+
+/// Radii of the circles of the levels of [`LEVELS`].
+const RADII: [&str; LEVELS.len()] = ["radius_50_pm", "radius_90_pm", "radius_95_pm"];
+/// Decimals of radii [pm].
+const RADIUS_DECIMALS: usize = 4;
 
 /// How an image file is read.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -146,6 +153,7 @@ pub fn map_columns(
             analysis: &analysis,
             figures: &settings.figures,
         }),
+        conformal: None,
         provenance: &provenance,
     };
     files.write(folder, reporter)
@@ -166,6 +174,20 @@ pub(super) fn measured(
         reporter.say(format!("warning: {warning}"));
     }
     Ok(map)
+}
+
+/// A network's map beside the truth.
+fn judged(comparison: &Comparison) -> Vec<Judged> {
+    let pairs = comparison.measured.iter().zip(&comparison.truth);
+    pairs
+        .map(|(vector, &truth)| Judged {
+            predicted: vector.displacement,
+            truth,
+            sigma: vector.sigma,
+            unlike: vector.flags & flags::UNLIKE != 0,
+            tilt_mrad: f64::NAN,
+        })
+        .collect()
 }
 
 /// Columns, and what was made of them.
@@ -189,6 +211,8 @@ pub(super) struct MapFiles<'a> {
     pub(super) truth: Option<&'a Truth>,
     /// The columns, if they were fitted.
     pub(super) columns: Option<AnalysedColumns<'a>>,
+    /// Circles that hold the true D, of networks.
+    pub(super) conformal: Option<&'a Conformal>,
     /// Birth certificate.
     pub(super) provenance: &'a Provenance,
 }
@@ -210,6 +234,11 @@ impl MapFiles<'_> {
             if !comparison.is_empty() {
                 reporter.say(comparison.line());
                 write_file(&here.join("truth.txt"), comparison.line().as_bytes())?;
+                if let Some(conformal) = self.conformal.filter(|c| !c.levels.is_empty()) {
+                    let evaluation = Evaluation::new(judged(&comparison), conformal);
+                    reporter.say(evaluation.line());
+                    evaluation.write(here)?;
+                }
             }
         }
         write_file(
@@ -238,10 +267,13 @@ impl MapFiles<'_> {
     /// A map without columns: tables, file and figures of its vectors.
     fn write_vectors(&self, here: &Path, provenance: &Provenance) -> Result<()> {
         let words = [("convention", Convention::default().word())];
-        tables::write_map(&here.join("polarization.csv"), self.vectors, &[], &words)?;
+        let radii = self.radii();
+        let csv = here.join("polarization.csv");
+        tables::write_map(&csv, self.vectors, &radii, &words)?;
         let extras = MapExtras {
+            on_grid: radii.iter().map(|quantity| quantity.name).collect(),
+            quantities: radii,
             statements: vec![("convention", Convention::default().word().to_owned())],
-            ..MapExtras::default()
         };
         self.write_hspy(here, &extras, provenance)?;
         arrows_figure(self.title, self.image, self.vectors, &MapStyle::default())?.save(
@@ -250,6 +282,23 @@ impl MapFiles<'_> {
             true,
         )?;
         displacement_histograms(self.title, self.vectors).save(here, "histogram", true)
+    }
+
+    /// Radii of the circles that hold the true D [pm].
+    fn radii(&self) -> Vec<Quantity> {
+        let Some(conformal) = self.conformal.filter(|c| c.levels == LEVELS) else {
+            return Vec::new();
+        };
+        let radii: Vec<Vec<f64>> = self
+            .vectors
+            .iter()
+            .map(|v| conformal.radii(v.sigma))
+            .collect();
+        let of = |(level, name)| {
+            let values = radii.iter().map(|radii| radii[level]).collect();
+            Quantity::new(name, "pm", RADIUS_DECIMALS, values)
+        };
+        RADII.into_iter().enumerate().map(of).collect()
     }
 
     fn write_hspy(&self, here: &Path, extras: &MapExtras, provenance: &Provenance) -> Result<()> {

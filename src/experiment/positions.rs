@@ -72,6 +72,7 @@ pub fn map_positions(
             analysis: &analysis,
             figures: &settings.figures,
         }),
+        conformal: None,
         provenance: &provenance,
     };
     files.write(folder, reporter)

@@ -338,6 +338,12 @@ impl Stream {
         }
     }
 
+    /// Side of the sub-images [px].
+    #[must_use]
+    pub fn window(&self) -> usize {
+        self.subimages.window()
+    }
+
     /// Image number `index`, as sub-images.
     ///
     /// # Errors
@@ -347,8 +353,10 @@ impl Stream {
         let all = SplitSettings {
             train_fraction: 1.0,
             validation_fraction: 0.01,
+            ..SplitSettings::default()
         };
-        drawn.labelled = Labelled::cut(&image, &known, &self.subimages, &all)?;
+        let labelled = Labelled::cut(&image, &known, &self.subimages, &all)?;
+        drawn.labelled = labelled.under(drawn.tilt_mrad, drawn.thickness_nm);
         drawn.labelled.split.fill(Split::Train);
         Ok(drawn)
     }
@@ -509,21 +517,6 @@ impl Stream {
 fn polar(length: f64, rng: &mut ChaCha8Rng) -> [f64; 2] {
     let (sin, cos) = (rng.random::<f64>() * std::f64::consts::TAU).sin_cos();
     [length * cos, length * sin]
-}
-
-/// Part of a dataset that image `index` belongs to: parts go by image, so that no specimen is in two of them.
-#[must_use]
-pub fn part_of(index: u64, split: &SplitSettings) -> Split {
-    // The fractional parts of multiples of the golden ratio fill 0 … 1 evenly, from the first images on.
-    let place = ((index as f64 + 0.5) * 0.618_033_988_749_895).fract();
-    let validation = split.train_fraction * split.validation_fraction;
-    if place < validation {
-        Split::Validation
-    } else if place < split.train_fraction {
-        Split::Train
-    } else {
-        Split::Test
-    }
 }
 
 /// The response that `[emulated]` names, or that of the program.

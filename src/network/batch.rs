@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::architecture::{Architecture, OUTPUTS, Prepared, Role, Weights};
+use super::augmentation::Augmentation;
 use super::loss::Loss;
 use super::samples::Samples;
 use super::symmetry::Symmetry;
@@ -20,8 +21,12 @@ const CHUNK: usize = 32_768;
 /// What batches are made of.
 #[derive(Debug)]
 pub(super) struct Batches<'a> {
-    /// The samples that batches are drawn from.
-    pub samples: &'a Samples,
+    /// How samples are disturbed.
+    pub augmentation: &'a Augmentation,
+    /// Samples of an epoch.
+    pub count: usize,
+    /// Pixel size of the sub-images [Å].
+    pub sampling: f64,
     /// The network.
     pub architecture: Architecture,
     /// Side of the sub-images [px].
@@ -39,10 +44,12 @@ pub(super) struct Batches<'a> {
 }
 
 impl Batches<'_> {
-    /// Sum of squared errors of a batch and the gradient of their mean, shard by shard.
+    /// Sum of squared errors of a batch and the gradient of their mean, shard by shard. `batch` holds the numbers of the samples
+    /// within their epoch, `samples` those samples, in the same order.
     pub(super) fn gradient(
         &self,
         weights: &Weights,
+        samples: &Samples,
         batch: &[usize],
         seed: u64,
         epoch: usize,
@@ -50,8 +57,10 @@ impl Batches<'_> {
         let prepared = self.architecture.prepared(weights).map_err(compute)?;
         let shards: Vec<(f64, Weights)> = batch
             .par_chunks(self.shard)
-            .map(|shard| {
-                let (images, labels) = self.gather(shard, seed, epoch);
+            .enumerate()
+            .map(|(number, shard)| {
+                let first = number * self.shard;
+                let (images, labels) = self.gather(samples, first, shard, seed, epoch);
                 self.shard_gradient(&prepared, images, &labels, batch.len())
             })
             .collect::<candle_core::Result<_>>()
@@ -60,29 +69,44 @@ impl Batches<'_> {
         Ok((squares, added(shards)))
     }
 
-    /// Images and scaled labels of a shard, turned and mirrored where asked for.
-    fn gather(&self, shard: &[usize], seed: u64, epoch: usize) -> (Vec<f32>, Vec<f32>) {
+    /// Images and scaled labels of a shard that begins at row `first` of `samples`, turned, mirrored and disturbed where asked for.
+    fn gather(
+        &self,
+        samples: &Samples,
+        first: usize,
+        shard: &[usize],
+        seed: u64,
+        epoch: usize,
+    ) -> (Vec<f32>, Vec<f32>) {
         let mut images = Vec::with_capacity(shard.len() * self.window * self.window);
         let mut labels = Vec::with_capacity(shard.len() * self.scales.len());
-        for &sample in shard {
+        for (row, &sample) in (first..).zip(shard) {
+            let index = (epoch * self.count + sample) as u64;
             let symmetry = if self.augment {
-                let index = (epoch * self.samples.count() + sample) as u64;
                 stream(seed, "augment", index).random_range(0..Symmetry::COUNT)
             } else {
                 0
             };
             let symmetry = Symmetry::new(symmetry);
-            let image = self.samples.subimages.index_axis(ndarray::Axis(0), sample);
+            let image = samples.subimages.index_axis(ndarray::Axis(0), row);
+            let start = images.len();
             let image = image.as_standard_layout();
             symmetry.turn_image(
                 image.as_slice().unwrap_or_default(),
                 self.window,
                 &mut images,
             );
+            if !self.augmentation.is_none() {
+                let level = samples.levels.get(row).copied();
+                let rng = &mut stream(seed, "disturb", index);
+                self.augmentation
+                    .disturb(&mut images[start..], self.sampling, level, rng);
+            }
             let first = labels.len();
-            let row = self.samples.targets.row(sample);
+            let targets = samples.targets.row(row);
             labels.extend(
-                row.iter()
+                targets
+                    .iter()
                     .zip(&self.scales)
                     .map(|(&v, s)| (f64::from(v) / s) as f32),
             );
@@ -92,6 +116,11 @@ impl Batches<'_> {
             }
         }
         (images, labels)
+    }
+
+    /// The pixels of samples as a network sees them in its first epoch.
+    pub(super) fn images(&self, samples: &Samples, numbers: &[usize], seed: u64) -> Vec<f32> {
+        self.gather(samples, 0, numbers, seed, 0).0
     }
 
     /// Sum of squared errors of D of one shard, and its part of the gradient of the batch's mean; for running statistics its
@@ -161,4 +190,78 @@ fn added(shards: Vec<(f64, Weights)>) -> Weights {
 /// The error for a failure inside candle.
 pub(super) fn compute(error: candle_core::Error) -> Error {
     Error::compute("training the network")(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, Array4, Axis, concatenate};
+
+    use super::super::check::random;
+    use super::super::settings::ModelSettings;
+    use super::*;
+
+    /// Centre of mass of an image from its middle, `[x, y]` [px].
+    fn centre_of_mass(image: &[f32], side: usize) -> [f32; 2] {
+        let middle = (side as f32 - 1.0) / 2.0;
+        let total: f32 = image.iter().sum();
+        let along = |place: fn(usize, usize) -> usize| {
+            let terms = image.iter().enumerate();
+            terms
+                .map(|(i, v)| v * (place(i, side) as f32 - middle))
+                .sum::<f32>()
+                / total
+        };
+        [along(|i, side| i % side), along(|i, side| i / side)]
+    }
+
+    /// Both D and the tilt of a sample are its centre of mass here, so after any turn they must be that of the turned image.
+    #[test]
+    fn every_vector_among_the_labels_turns_with_the_image() {
+        const SIDE: usize = 14;
+        let pixels = random(&[40, SIDE * SIDE], 1).to_vec2::<f64>().unwrap();
+        let pixels: Vec<f32> = pixels.concat().iter().map(|v| (v + 1.5) as f32).collect();
+        let vectors: Vec<f32> = pixels
+            .chunks_exact(SIDE * SIDE)
+            .flat_map(|image| centre_of_mass(image, SIDE))
+            .collect();
+        let subimages = Array4::from_shape_vec((40, 1, SIDE, SIDE), pixels).unwrap();
+        let vectors = Array2::from_shape_vec((40, 2), vectors).unwrap();
+        let targets = concatenate(Axis(1), &[vectors.view(), vectors.view()]).unwrap();
+        let samples = Samples::new(subimages, targets);
+        let settings = ModelSettings {
+            blocks: vec![vec![2]],
+            ..ModelSettings::default()
+        };
+        let batches = Batches {
+            augmentation: &Augmentation::default(),
+            count: 40,
+            sampling: 0.25,
+            architecture: Architecture::new(&settings, 12),
+            window: SIDE,
+            scales: vec![1.0; 4],
+            vectors: vec![0, 2],
+            loss: Loss {
+                variance: false,
+                auxiliary_weight: 1.0,
+            },
+            shard: 8,
+            augment: true,
+        };
+        let all: Vec<usize> = (0..40).collect();
+        let (images, labels) = batches.gather(&samples, 0, &all, 3, 5);
+        let mut turned = 0;
+        for (n, image) in images.chunks_exact(SIDE * SIDE).enumerate() {
+            let expected = centre_of_mass(image, SIDE);
+            for vector in [&labels[4 * n..4 * n + 2], &labels[4 * n + 2..4 * n + 4]] {
+                assert!(
+                    (0..2).all(|axis| (vector[axis] - expected[axis]).abs() < 1e-4),
+                    "{n}"
+                );
+            }
+            turned +=
+                usize::from(image != samples.subimages.index_axis(Axis(0), n).as_slice().unwrap());
+        }
+        // Seven of eight operations change an image.
+        assert!(turned > 25, "{turned}");
+    }
 }

@@ -93,7 +93,7 @@ pub(super) fn gaussian_samples(count: usize, settings: &SubimageSettings, seed: 
         targets[(n, 0)] = d[0] as f32;
         targets[(n, 1)] = d[1] as f32;
     }
-    Samples { subimages, targets }
+    Samples::new(subimages, targets)
 }
 
 /// Intensity at `[x, y]` [Å] from the B column of a cell with displacement `d` [pm] in an A lattice.

@@ -198,8 +198,9 @@ pub(super) fn take_weights(
 /// The disk refuses.
 pub(super) fn write_tensors(path: &Path, tensors: &HashMap<String, Tensor>) -> Result<()> {
     let file = OutputFile::create(path, true)?;
+    let refused = |error: candle_core::Error| std::io::Error::other(error.to_string());
     candle_core::safetensors::save(tensors, file.temporary())
-        .map_err(Error::compute("writing weights"))?;
+        .map_err(|error| Error::io("write", path)(refused(error)))?;
     file.finish()
 }
 

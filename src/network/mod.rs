@@ -16,10 +16,12 @@
 //! on the CPU.
 
 mod architecture;
+mod augmentation;
 mod batch;
 mod calibration;
 mod checkpoint;
 mod convolution;
+mod familiarity;
 mod kernel;
 mod loss;
 mod normalization;
@@ -34,6 +36,7 @@ mod settings;
 mod skip;
 mod split;
 mod subimages;
+mod supply;
 mod symmetry;
 mod training;
 
@@ -42,6 +45,9 @@ mod check;
 #[cfg(test)]
 mod golden;
 
+pub use augmentation::Augmentation;
+pub use calibration::{CalibratedOn, Conformal, LEVELS};
+pub use familiarity::Threshold;
 pub use pooling::Pooling;
 pub use prediction::{DenseMap, Predictions};
 pub use regressor::{Description, Normalisation, Regressor};
@@ -50,6 +56,7 @@ pub use settings::{
     Auxiliary, Method, Mode, ModelSettings, Normalization, Schedule, SubimageSettings,
     TrainingSettings,
 };
-pub use split::{SplitSettings, split_by_position, split_lines};
+pub use split::{SplitBy, SplitSettings, split_by_position, split_lines};
 pub use subimages::{Subimages, cut_at, grid_centres, labels_between, standardized};
+pub use supply::{Filed, Pass, Resampled, Supply};
 pub use training::{EpochRecord, Recipe, Trained, train};

@@ -22,6 +22,8 @@ use crate::neighbours::Point;
 const CHUNK: usize = 16;
 /// Side of a tile of a dense pass, in predictions.
 const TILE: usize = 32;
+/// Height of a band of a dense map, in predictions of one pass.
+const BAND: usize = 4 * TILE;
 
 /// What an ensemble says about n sub-images.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +35,8 @@ pub struct Predictions {
     /// What the networks themselves say their errors are `(n, 2)` [pm], root of the mean variance over the networks; 0 for a model
     /// without a variance.
     pub noise: Array2<f64>,
-    /// Standard deviation of `mean` `(n, 2)` [pm]: √(spread² + noise² + residual²), the residual chosen in training so that the
-    /// validation errors divided by sigma have a mean square of 1.
+    /// Standard deviation of `mean` `(n, 2)` [pm]: scale · √(spread² + noise² + residual²), scale and residual chosen so that the
+    /// calibration errors divided by sigma have a mean square of 1.
     pub sigma: Array2<f64>,
 }
 
@@ -124,17 +126,18 @@ impl Regressor {
     pub fn predict_at(&self, image: &Image, points: &[Point]) -> Result<Vec<PolarVector>> {
         let cut = cut_at(image, points, &self.description.subimages)?;
         let found = self.predict_patches(cut.subimages.view())?;
+        let flags = self.flags_of_patches(cut.subimages.view());
         let vector = |(i, &position): (usize, &Point)| PolarVector {
             position,
             displacement: [found.mean[(i, 0)], found.mean[(i, 1)]],
             sigma: [found.sigma[(i, 0)], found.sigma[(i, 1)]],
-            flags: 0,
+            flags: flags[i],
         };
         Ok(cut.centres.iter().enumerate().map(vector).collect())
     }
 
     /// Polar displacements of an image on a grid about `stride` [Å] apart, to the nearest whole pixel of the model; without
-    /// atom finding.
+    /// atom finding. The map is made band by band, so that beside it and the image only one band is in memory.
     ///
     /// # Errors
     /// An image smaller than the window or without contrast.
@@ -142,27 +145,31 @@ impl Regressor {
         let sampling = self.description.subimages.sampling_angstrom;
         let resampled = resample(&standardized(image)?, image.sampling, sampling);
         let pixels = (stride / sampling).round().max(1.0) as usize;
-        let map = self.predict_dense(resampled.view(), pixels)?;
-        let place = |index: usize| (map.first + (index * map.stride) as f64) * sampling;
-        let (rows, cols, _) = map.mean.dim();
-        let vector = |(row, col): (usize, usize)| PolarVector {
-            position: [place(col), place(row)],
-            displacement: [map.mean[(row, col, 0)], map.mean[(row, col, 1)]],
-            sigma: [map.sigma[(row, col, 0)], map.sigma[(row, col, 1)]],
-            flags: 0,
-        };
-        Ok(ndarray::indices((rows, cols))
-            .into_iter()
-            .map(vector)
-            .collect())
+        let window = self.description.window_px;
+        let mut vectors = Vec::new();
+        // Bands begin at rows of the map; a multiple of the model's stride keeps the passes few.
+        let step = (BAND * self.description.model.stride() / pixels).max(1) * pixels;
+        for first in (0..resampled.nrows().saturating_sub(window) + 1).step_by(step) {
+            let last = (first + step - pixels + window).min(resampled.nrows());
+            let band = resampled.slice(s![first..last, ..]);
+            let map = self.predict_dense(band, pixels)?;
+            let flags = self.flags_of_windows(band, pixels);
+            let (rows, cols, _) = map.mean.dim();
+            let place = |index: usize| (map.first + index as f64) * sampling;
+            let vector = |(row, col): (usize, usize)| PolarVector {
+                position: [place(col * pixels), place(first + row * pixels)],
+                displacement: [map.mean[(row, col, 0)], map.mean[(row, col, 1)]],
+                sigma: [map.sigma[(row, col, 0)], map.sigma[(row, col, 1)]],
+                flags: flags[row * cols + col],
+            };
+            vectors.extend(ndarray::indices((rows, cols)).into_iter().map(vector));
+        }
+        Ok(vectors)
     }
 
     /// Mean, spread and sigma in pm from the outputs `(n, 2)` of each network in units of the scale.
     fn combine(&self, members: &[Array2<f32>]) -> Predictions {
-        let (scale, residual) = (
-            self.description.target_scale_pm,
-            self.description.residual_pm,
-        );
+        let scale = self.description.target_scale_pm;
         let count = members.len() as f64;
         let rows = members.first().map_or(0, Array2::nrows);
         let said = self.description.model.variance;
@@ -180,16 +187,27 @@ impl Regressor {
                 0.0
             }
         });
-        let sigma = Array2::from_shape_fn((rows, OUTPUTS), |at| {
-            // A single network has no spread.
-            let spread: f64 = if spread[at].is_nan() { 0.0 } else { spread[at] };
-            spread.hypot(noise[at]).hypot(residual[at.1])
-        });
-        Predictions {
+        let sigma = Array2::zeros((rows, OUTPUTS));
+        self.with_sigma(Predictions {
             mean,
             spread,
             noise,
             sigma,
+        })
+    }
+
+    /// The same predictions, with the standard deviation that this calibration gives them.
+    pub(super) fn with_sigma(&self, predictions: Predictions) -> Predictions {
+        let (residual, scale) = (self.description.residual_pm, self.description.sigma_scale);
+        let Predictions { spread, noise, .. } = &predictions;
+        let sigma = Array2::from_shape_fn(spread.raw_dim(), |at| {
+            // A single network has no spread.
+            let spread: f64 = if spread[at].is_nan() { 0.0 } else { spread[at] };
+            scale[at.1] * spread.hypot(noise[at]).hypot(residual[at.1])
+        });
+        Predictions {
+            sigma,
+            ..predictions
         }
     }
 }

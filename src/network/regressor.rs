@@ -1,7 +1,8 @@
 //! A trained ensemble: its networks, what it was trained on, and the folder it lives in.
 //!
 //! A model folder holds `model.toml` ([`Description`]) and the weights, `weights.safetensors` of a single network or
-//! `weights-0.safetensors …` of an ensemble. Kernels are `(y, x, in, out)`.
+//! `weights-0.safetensors …` of an ensemble. Kernels are `(y, x, in, out)`. `familiar.safetensors` holds what the training data look like
+//! ([`super::familiarity`]).
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,11 +12,16 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::architecture::{Architecture, OUTPUTS, OnDevice, Weights};
+use super::calibration::{CalibratedOn, Conformal};
 use super::checkpoint::{put_weights, read_tensors, take_weights, write_tensors};
+use super::familiarity::{Familiarity, Threshold};
 use super::settings::{ModelSettings, SubimageSettings, TrainingSettings};
 use crate::error::{Error, Result};
 use crate::provenance::{Provenance, SCHEMA_VERSION};
 use crate::storage::output::write_file;
+
+/// Name of the file of what the training data look like.
+const FAMILIAR: &str = "familiar.safetensors";
 
 /// What is done to intensities before a network sees them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +50,18 @@ pub struct Description {
     /// Added in square to the spread of the ensemble, so that the validation errors divided by their sigma have a mean square
     /// of 1; `[x, y]` [pm].
     pub residual_pm: [f64; 2],
+    /// Sigma is multiplied by these at last, so that the same holds for networks that say a variance themselves; `[x, y]`.
+    #[serde(default = "unscaled")]
+    pub sigma_scale: [f64; 2],
+    /// Which samples these numbers, the circles and the threshold rest on.
+    #[serde(default)]
+    pub calibrated_on: CalibratedOn,
+    /// Circles that hold the true D with given probabilities; none in models of older versions.
+    #[serde(default)]
+    pub conformal: Conformal,
+    /// From where on a window is unlike the training data; nothing in models of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub familiarity: Option<Threshold>,
     /// What is done to intensities.
     pub normalisation: Normalisation,
     /// Validation error of each network, root mean square per component [pm].
@@ -59,6 +77,11 @@ pub struct Description {
     pub provenance: Option<Provenance>,
 }
 
+/// Sigma as it is.
+fn unscaled() -> [f64; 2] {
+    [1.0; 2]
+}
+
 /// An ensemble of networks that says what polar displacement a sub-image shows.
 #[derive(Debug, Clone)]
 pub struct Regressor {
@@ -68,6 +91,8 @@ pub struct Regressor {
     pub(super) networks: Vec<Weights>,
     /// The same, ready to predict.
     pub(super) ready: Vec<Network>,
+    /// What it has seen in training.
+    pub(super) familiar: Option<Familiarity>,
 }
 
 /// A network that is done with training: its weights as tensors, normalizations put into them.
@@ -114,6 +139,7 @@ impl Regressor {
             architecture,
             networks,
             ready,
+            familiar: None,
         })
     }
 
@@ -152,6 +178,9 @@ impl Regressor {
             let mut tensors = HashMap::new();
             put_weights(&mut tensors, "", &self.architecture, weights)?;
             write_tensors(path, &tensors)?;
+        }
+        if let Some(familiar) = &self.familiar {
+            familiar.write(&folder.join(FAMILIAR))?;
         }
         let description = Description {
             provenance: Some(provenance.clone()),
@@ -210,7 +239,15 @@ impl Regressor {
             Ok(weights)
         });
         let networks = networks.collect::<Result<_>>()?;
-        Self::new(description, architecture, networks)
+        let window = description.window_px;
+        let familiar = match description.familiarity {
+            Some(_) => Some(Familiarity::read(&folder.join(FAMILIAR), window)?),
+            None => None,
+        };
+        Ok(Self {
+            familiar,
+            ..Self::new(description, architecture, networks)?
+        })
     }
 
     fn weight_paths(&self, folder: &Path) -> Vec<PathBuf> {

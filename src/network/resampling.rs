@@ -53,6 +53,13 @@ impl Taps {
     }
 }
 
+impl Taps {
+    /// The new pixel that a row of old ones makes.
+    pub(super) fn of(&self, row: &[f32]) -> f32 {
+        self.terms.iter().map(|&(i, weight)| weight * row[i]).sum()
+    }
+}
+
 /// New pixels `(rows.len(), cols.len())` of an image.
 pub(super) fn apply(image: &Array2<f32>, rows: &[Taps], cols: &[Taps]) -> Array2<f32> {
     let touched = || {

@@ -1,6 +1,6 @@
 //! Sub-images with labels, in memory.
 
-use ndarray::{Array2, Array4, s};
+use ndarray::{Array2, Array4, Axis};
 
 use crate::error::{Error, Result};
 
@@ -12,9 +12,32 @@ pub struct Samples {
     /// D `(n, 2)`, `[dx, dy]` [pm]; for a model that is to say more, followed by that (`model.auxiliary`): tilt `[x, y]` [mrad],
     /// thickness [nm].
     pub targets: Array2<f32>,
+    /// Mean of the image of each over its standard deviation, for noise that counts electrons; empty where not known.
+    pub levels: Vec<f32>,
 }
 
 impl Samples {
+    /// Sub-images `(n, 1, y, x)` and their labels, nothing else being known.
+    #[must_use]
+    pub fn new(subimages: Array4<f32>, targets: Array2<f32>) -> Self {
+        Self {
+            subimages,
+            targets,
+            levels: Vec::new(),
+        }
+    }
+
+    /// Those in `rows`, in that order.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let level = |row: &usize| self.levels.get(*row).copied();
+        Self {
+            subimages: self.subimages.select(Axis(0), rows),
+            targets: self.targets.select(Axis(0), rows),
+            levels: rows.iter().filter_map(level).collect(),
+        }
+    }
+
     /// Number of samples.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -25,13 +48,10 @@ impl Samples {
     /// finite; `what` names the samples in messages.
     ///
     /// # Errors
-    /// No samples, other shapes, a number that is not finite.
+    /// Other shapes, a number that is not finite.
     pub fn check(&self, what: &str, window: usize, components: usize) -> Result<()> {
         let what = format!("the {what} samples");
         let count = self.count();
-        if count == 0 {
-            return Err(Error::unmeasurable(what, "none", "at least one"));
-        }
         if self.subimages.dim() != (count, 1, window, window)
             || self.targets.dim() != (count, components)
         {
@@ -59,21 +79,15 @@ impl Samples {
         Ok(())
     }
 
-    /// Root of the mean square of the labels in the columns `components`; 1 where all are zero, when any scale will do.
-    pub(super) fn label_rms(&self, components: std::ops::Range<usize>) -> f64 {
-        let labels = self.targets.slice(s![.., components]);
-        let squares = labels.iter().map(|&label| f64::from(label).powi(2));
-        let rms = (squares.sum::<f64>() / labels.len() as f64).sqrt();
-        if rms > 0.0 { rms } else { 1.0 }
-    }
-
-    /// Feeds all numbers to a hash.
+    /// Feeds all numbers to a hash, sample by sample, so that the pieces that they come in do not matter.
     pub(super) fn hash(&self, hasher: &mut blake3::Hasher) {
-        for image in self.subimages.outer_iter() {
-            let bytes: Vec<u8> = image.iter().flat_map(|v| v.to_le_bytes()).collect();
+        for (row, image) in self.subimages.outer_iter().enumerate() {
+            let numbers = image.iter().chain(self.targets.row(row));
+            let bytes: Vec<u8> = numbers
+                .chain(self.levels.get(row))
+                .flat_map(|v| v.to_le_bytes())
+                .collect();
             hasher.update(&bytes);
         }
-        let bytes: Vec<u8> = self.targets.iter().flat_map(|v| v.to_le_bytes()).collect();
-        hasher.update(&bytes);
     }
 }

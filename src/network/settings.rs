@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use super::augmentation::Augmentation;
 use super::pooling::{POOL, Pooling};
 use crate::error::Result;
 use crate::settings::Source;
@@ -65,6 +66,15 @@ pub enum Auxiliary {
 }
 
 impl Auxiliary {
+    /// Name in settings.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tilt => "tilt",
+            Self::Thickness => "thickness",
+        }
+    }
+
     /// Numbers that it takes.
     #[must_use]
     pub fn components(self) -> usize {
@@ -253,6 +263,9 @@ pub struct TrainingSettings {
     pub shard: usize,
     /// What part of the running statistics of batch normalization each step replaces.
     pub statistics_momentum: f64,
+    /// How samples are disturbed, anew in every epoch.
+    #[serde(skip_serializing_if = "Augmentation::is_none")]
+    pub augmentation: Augmentation,
 }
 
 /// Where weight decay enters.
@@ -299,6 +312,7 @@ impl Default for TrainingSettings {
             auxiliary_weight: 0.1,
             shard: 8,
             statistics_momentum: 0.1,
+            augmentation: Augmentation::default(),
         }
     }
 }
@@ -348,7 +362,9 @@ impl TrainingSettings {
         number("averaging", self.averaging, 0.0..=0.999_999, hint)?;
         number("auxiliary_weight", self.auxiliary_weight, 0.0..=1e3, "")?;
         let momentum = self.statistics_momentum;
-        number("statistics_momentum", momentum, 1e-6..=1.0, "0.1 is usual")
+        number("statistics_momentum", momentum, 1e-6..=1.0, "0.1 is usual")?;
+        self.augmentation
+            .validate(&source.under("training.augmentation"))
     }
 }
 

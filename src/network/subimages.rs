@@ -25,6 +25,8 @@ pub struct Subimages {
     pub centres: Vec<Point>,
     /// For each sub-image, the index of its point among the points given.
     pub kept: Vec<usize>,
+    /// Mean of the image over its standard deviation.
+    pub level: f32,
 }
 
 /// The image less its mean, divided by its standard deviation: what every sub-image is cut from.
@@ -32,6 +34,14 @@ pub struct Subimages {
 /// # Errors
 /// An image without contrast, or with numbers that are not finite.
 pub fn standardized(image: &Image) -> Result<Array2<f32>> {
+    let (mean, deviation) = moments(image)?;
+    Ok(image
+        .data
+        .mapv(|v| ((f64::from(v) - mean) / deviation) as f32))
+}
+
+/// Mean and standard deviation of an image.
+fn moments(image: &Image) -> Result<(f64, f64)> {
     let count = image.data.len() as f64;
     let mean = image.data.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
     let squares = image.data.iter().map(|&v| (f64::from(v) - mean).powi(2));
@@ -44,9 +54,7 @@ pub fn standardized(image: &Image) -> Result<Array2<f32>> {
             "finite numbers with contrast",
         ));
     }
-    Ok(image
-        .data
-        .mapv(|v| ((f64::from(v) - mean) / deviation) as f32))
+    Ok((mean, deviation))
 }
 
 /// Sub-images centred on `points` [Å], to a fraction of a pixel; points whose window leaves the image are left out.
@@ -55,6 +63,7 @@ pub fn standardized(image: &Image) -> Result<Array2<f32>> {
 /// A window larger than the image, or an image without contrast.
 pub fn cut_at(image: &Image, points: &[Point], settings: &SubimageSettings) -> Result<Subimages> {
     check_window(image, settings)?;
+    let (mean, deviation) = moments(image)?;
     let standardized = standardized(image)?;
     let (window, sampling) = (settings.window(), settings.sampling_angstrom);
     let half = half_width(settings);
@@ -91,6 +100,7 @@ pub fn cut_at(image: &Image, points: &[Point], settings: &SubimageSettings) -> R
         subimages,
         centres,
         kept,
+        level: (mean / deviation) as f32,
     })
 }
 

@@ -10,14 +10,15 @@ use rand::seq::SliceRandom;
 
 use super::architecture::{Architecture, OUTPUTS, Weights};
 use super::batch::{Batches, compute};
-use super::calibration::residual;
+use super::calibration::{CalibratedOn, Conformal};
 use super::checkpoint::Checkpoint;
+use super::familiarity::Familiarity;
 use super::loss::Loss;
 use super::optimizer::{Optimizer, learning_rate};
 use super::prediction;
 use super::regressor::{Description, Network, Normalisation, Regressor, keep_memory};
-use super::samples::Samples;
 use super::settings::{Auxiliary, ModelSettings, SubimageSettings, TrainingSettings};
+use super::supply::{self, Pass, Supply, survey};
 use crate::error::{Error, Result};
 use crate::progress::Reporter;
 use crate::provenance::SCHEMA_VERSION;
@@ -86,8 +87,8 @@ impl Trained {
 /// that refuses.
 pub fn train(
     recipe: &Recipe,
-    train: &Samples,
-    validation: &Samples,
+    train: &dyn Supply,
+    validation: &dyn Supply,
     checkpoint: Option<&Path>,
     reporter: &Reporter,
 ) -> Result<Trained> {
@@ -139,11 +140,14 @@ impl State {
 struct Run<'a> {
     recipe: &'a Recipe<'a>,
     batches: Batches<'a>,
-    validation: &'a Samples,
+    samples: &'a dyn Supply,
+    validation: &'a dyn Supply,
+    /// Hash of the samples.
+    hash: String,
 }
 
 impl<'a> Run<'a> {
-    fn new(recipe: &'a Recipe, train: &'a Samples, validation: &'a Samples) -> Result<Self> {
+    fn new(recipe: &'a Recipe, train: &'a dyn Supply, validation: &'a dyn Supply) -> Result<Self> {
         let window = recipe.subimages.window();
         // Callers without a settings file get the same messages, without a line.
         let source = Source::from_text("training", "");
@@ -151,8 +155,12 @@ impl<'a> Run<'a> {
         recipe.subimages.validate(&source)?;
         recipe.model.validate(&source, window)?;
         let components = recipe.model.label_components();
-        train.check("training", window, components)?;
-        validation.check("validation", window, components)?;
+        let mut hasher = blake3::Hasher::new();
+        let squares = survey(train, "training", window, components, &mut hasher)?;
+        survey(validation, "validation", window, components, &mut hasher)?;
+        if recipe.training.augmentation.counts_electrons() {
+            supply::check_levels(train)?;
+        }
         let (scales, architecture) = match recipe.start {
             Some(start) => start.as_start(recipe.model, window)?,
             None => {
@@ -161,11 +169,13 @@ impl<'a> Run<'a> {
                     Error::unmeasurable("the model", format!("a window of {window} px"), allowed)
                 })?;
                 let architecture = Architecture::new(recipe.model, remaining);
-                (scales(recipe.model, train), architecture)
+                (scales(recipe.model, &squares), architecture)
             }
         };
         let batches = Batches {
-            samples: train,
+            augmentation: &recipe.training.augmentation,
+            count: train.count(),
+            sampling: recipe.subimages.sampling_angstrom,
             architecture,
             window,
             scales,
@@ -180,15 +190,14 @@ impl<'a> Run<'a> {
         Ok(Self {
             recipe,
             batches,
+            samples: train,
             validation,
+            hash: hasher.finalize().to_hex().to_string(),
         })
     }
 
     fn steps_per_epoch(&self) -> usize {
-        self.batches
-            .samples
-            .count()
-            .div_ceil(self.recipe.training.batch)
+        self.batches.count.div_ceil(self.recipe.training.batch)
     }
 
     /// Hash of all that decides the result.
@@ -197,8 +206,7 @@ impl<'a> Run<'a> {
         let mut hasher = blake3::Hasher::new();
         let settings = (recipe.seed, recipe.model, recipe.training, recipe.subimages);
         hasher.update(format!("{SCHEMA_VERSION} {settings:?}").as_bytes());
-        self.batches.samples.hash(&mut hasher);
-        self.validation.hash(&mut hasher);
+        hasher.update(self.hash.as_bytes());
         let start = recipe.start.into_iter().flat_map(|start| &start.networks);
         for value in start.flatten().flatten() {
             hasher.update(&value.to_le_bytes());
@@ -253,7 +261,8 @@ impl<'a> Run<'a> {
                 bar.inc(((until - epoch) * self.steps_per_epoch()) as u64);
                 break;
             }
-            let record = self.epoch(&mut state.optimizer, seed, epoch, bar)?;
+            let pass = Pass { network, epoch };
+            let record = self.epoch(&mut state.optimizer, seed, pass, bar)?;
             if record.validation_rms_pm < state.best_rms() {
                 state.best.clone_from(state.optimizer.outcome());
             }
@@ -276,23 +285,35 @@ impl<'a> Run<'a> {
         &self,
         optimizer: &mut Optimizer,
         seed: u64,
-        epoch: usize,
+        pass: Pass,
         bar: &ProgressBar,
     ) -> Result<EpochRecord> {
         let training = self.recipe.training;
-        let mut order: Vec<usize> = (0..self.batches.samples.count()).collect();
+        let epoch = pass.epoch;
+        let mut order: Vec<usize> = (0..self.batches.count).collect();
         order.shuffle(&mut stream(seed, "shuffle", epoch as u64));
         let (mut squares, mut rate) = (0.0, 0.0);
-        for batch in order.chunks(training.batch) {
-            let (sum, gradient) = self
-                .batches
-                .gradient(&optimizer.weights, batch, seed, epoch)?;
-            squares += sum;
-            rate = learning_rate(training, optimizer.steps, self.steps_per_epoch() as u64);
-            optimizer.step(&self.batches.architecture, &gradient, rate, training);
-            bar.inc(1);
+        // Whole batches, so that where the pieces end changes nothing.
+        let at_once = (self.samples.at_once() / training.batch).max(1) * training.batch;
+        for piece in order.chunks(at_once) {
+            let samples = self.samples.read(pass, piece)?;
+            for (number, batch) in piece.chunks(training.batch).enumerate() {
+                let first = number * training.batch;
+                let rows: Vec<usize> = (first..first + batch.len()).collect();
+                let (sum, gradient) = self.batches.gradient(
+                    &optimizer.weights,
+                    &samples.select(&rows),
+                    batch,
+                    seed,
+                    epoch,
+                )?;
+                squares += sum;
+                rate = learning_rate(training, optimizer.steps, self.steps_per_epoch() as u64);
+                optimizer.step(&self.batches.architecture, &gradient, rate, training);
+                bar.inc(1);
+            }
         }
-        let train_rms_pm = self.rms(squares, self.batches.samples.count());
+        let train_rms_pm = self.rms(squares, self.batches.count);
         let validation_rms_pm = self.validation_rms(optimizer.outcome())?;
         if !(train_rms_pm.is_finite() && validation_rms_pm.is_finite()) {
             let what = format!("training, epoch {}", epoch + 1);
@@ -318,12 +339,35 @@ impl<'a> Run<'a> {
 
     fn validation_rms(&self, weights: &Weights) -> Result<f64> {
         let network = Network::new(&self.batches.architecture, weights).map_err(compute)?;
-        let predicted = prediction::patches(&network, self.validation.subimages.view())?;
-        let (scale, labels) = (self.batches.scales[0], &self.validation.targets);
-        let errors = (0..self.validation.count()).flat_map(|n| (0..OUTPUTS).map(move |c| (n, c)));
-        let squares =
-            errors.map(|at| (f64::from(predicted[at]) - f64::from(labels[at]) / scale).powi(2));
-        Ok(self.rms(squares.sum(), self.validation.count()))
+        let scale = self.batches.scales[0];
+        let mut squares = 0.0;
+        supply::pieces(self.validation, |samples| {
+            let predicted = prediction::patches(&network, samples.subimages.view())?;
+            for n in 0..samples.count() {
+                for at in [(n, 0), (n, 1)] {
+                    let label = f64::from(samples.targets[at]) / scale;
+                    squares += (f64::from(predicted[at]) - label).powi(2);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(self.rms(squares, self.validation.count()))
+    }
+
+    /// What the samples look like, turned and disturbed as the networks saw them.
+    fn familiarity(&self) -> Result<Familiarity> {
+        let count = self.samples.count();
+        let rows = Familiarity::chosen(count, self.recipe.seed);
+        let mut windows = Vec::new();
+        let pass = Pass {
+            network: 0,
+            epoch: 0,
+        };
+        for piece in rows.chunks(self.samples.at_once().max(1)) {
+            let samples = self.samples.read(pass, piece)?;
+            windows.extend(self.batches.images(&samples, piece, self.recipe.seed));
+        }
+        Familiarity::learn(windows, self.batches.window, self.recipe.seed)
     }
 
     /// The ensemble of the best weights, its uncertainty calibrated on the validation samples.
@@ -336,6 +380,10 @@ impl<'a> Run<'a> {
             target_scale_pm: self.batches.scales[0],
             auxiliary_scales: self.batches.scales[OUTPUTS..].to_vec(),
             residual_pm: [0.0; 2],
+            sigma_scale: [1.0; 2],
+            calibrated_on: CalibratedOn::Validation,
+            conformal: Conformal::default(),
+            familiarity: None,
             normalisation: Normalisation::Image,
             validation_rms_pm: states.iter().map(State::best_rms).collect(),
             model: recipe.model.clone(),
@@ -346,8 +394,8 @@ impl<'a> Run<'a> {
         let (networks, histories) = states.into_iter().map(|s| (s.best, s.history)).unzip();
         let mut regressor =
             Regressor::new(description, self.batches.architecture.clone(), networks)?;
-        let predicted = regressor.predict_patches(self.validation.subimages.view())?;
-        regressor.description.residual_pm = residual(&predicted, self.validation);
+        regressor.familiar = Some(self.familiarity()?);
+        regressor.calibrate(self.validation, CalibratedOn::Validation)?;
         Ok(Trained {
             regressor,
             histories,
@@ -355,12 +403,18 @@ impl<'a> Run<'a> {
     }
 }
 
-/// What the labels are divided by, component by component: the root mean square of D, and of each thing said beside it.
-fn scales(model: &ModelSettings, samples: &Samples) -> Vec<f64> {
-    let mut scales = vec![samples.label_rms(0..OUTPUTS); OUTPUTS];
+/// What the labels are divided by, component by component: the root mean square of D, and of each thing said beside it, from the mean
+/// squares of the labels.
+fn scales(model: &ModelSettings, squares: &[f64]) -> Vec<f64> {
+    let rms = |squares: &[f64]| {
+        let rms = (squares.iter().sum::<f64>() / squares.len() as f64).sqrt();
+        // Where all labels are zero any scale will do.
+        if rms > 0.0 { rms } else { 1.0 }
+    };
+    let mut scales = vec![rms(&squares[..OUTPUTS]); OUTPUTS];
     for extra in &model.auxiliary {
         let columns = scales.len()..scales.len() + extra.components();
-        scales.extend(vec![samples.label_rms(columns); extra.components()]);
+        scales.extend(vec![rms(&squares[columns]); extra.components()]);
     }
     scales
 }
@@ -380,6 +434,7 @@ fn vectors(model: &ModelSettings) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::super::check::gaussian_samples;
+    use super::super::samples::Samples;
     use super::super::settings::{Mode, Normalization, Schedule};
     use super::*;
     use crate::provenance::Provenance;

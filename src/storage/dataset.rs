@@ -1,6 +1,7 @@
 //! Data sets for training: sub-images and their labels in one HDF5 file, streamed and larger than memory.
 //!
-//! `/subimages (n, 1, y, x)`, `/targets (n, 2)` [pm], `/centres (n, 2)` [Å], `/image (n)`, `/split (n)`. Nothing is
+//! `/subimages (n, 1, y, x)`, `/targets (n, 2)` [pm], `/centres (n, 2)` [Å], `/image (n)`, `/split (n)`, and what is known about the
+//! image of each: `/tilts (n, 2)` [mrad], `/thicknesses (n)` [nm], `/levels (n)`; files of older versions lack these. Nothing is
 //! compressed: training reads the file again and again in random order, and inflating would cost more than reading.
 
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ const CHUNK_BYTES: usize = 1 << 18;
 /// Rows per chunk of the labels.
 const LABEL_CHUNK: usize = 4096;
 /// What the numbers of `/split` mean, as told in the file.
-const SPLIT_CODES: &str = "0 train, 1 validation, 2 test";
+const SPLIT_CODES: &str = "0 train, 1 validation, 2 test, 3 calibration";
 
 /// Which part of a data set a sub-image belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,10 +31,36 @@ pub enum Split {
     Validation,
     /// Seen only when all is decided.
     Test,
+    /// Makes the predicted uncertainty the size of the errors.
+    Calibration,
 }
 
 impl Split {
-    const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+    /// All parts, in the order of their codes.
+    pub const ALL: [Self; 4] = [Self::Train, Self::Validation, Self::Test, Self::Calibration];
+}
+
+/// What is known about the image that a sub-image is from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Circumstance {
+    /// Mistilt of the specimen `[x, y]` [mrad]; NaN where not known.
+    pub tilt_mrad: [f32; 2],
+    /// Thickness of the specimen [nm]; NaN where not known.
+    pub thickness_nm: f32,
+    /// Mean of the image over its standard deviation: what is to be added to a sub-image, so that it counts electrons again, up to a
+    /// factor; NaN where not known.
+    pub level: f32,
+}
+
+impl Default for Circumstance {
+    /// Nothing is known.
+    fn default() -> Self {
+        Self {
+            tilt_mrad: [f32::NAN; 2],
+            thickness_nm: f32::NAN,
+            level: f32::NAN,
+        }
+    }
 }
 
 /// What all sub-images of a data set have in common.
@@ -62,6 +89,8 @@ pub struct SubImages<'a> {
     pub image: &'a [u32],
     /// Part of the data set.
     pub split: &'a [Split],
+    /// What is known about their images.
+    pub circumstances: &'a [Circumstance],
 }
 
 /// Writes a data set piece by piece; it appears when finished.
@@ -72,6 +101,9 @@ pub struct DatasetWriter {
     centres: DataSet,
     image: DataSet,
     split: DataSet,
+    tilts: DataSet,
+    thicknesses: DataSet,
+    levels: DataSet,
     length: usize,
     shape: [usize; 2],
     // Last, so that a writer given up closes the file after its data sets.
@@ -106,12 +138,25 @@ impl DatasetWriter {
         let image = root.create_growing::<u32>("image", &[], LABEL_CHUNK)?;
         let split = root.create_growing::<u8>("split", &[], LABEL_CHUNK)?;
         root.label(&split, "codes", SPLIT_CODES)?;
+        let tilts = root.create_growing::<f32>("tilts", &[2], LABEL_CHUNK)?;
+        root.label(&tilts, "units", "mrad")?;
+        let thicknesses = root.create_growing::<f32>("thicknesses", &[], LABEL_CHUNK)?;
+        root.label(&thicknesses, "units", "nm")?;
+        let levels = root.create_growing::<f32>("levels", &[], LABEL_CHUNK)?;
+        root.label(
+            &levels,
+            "meaning",
+            "mean of the image over its standard deviation",
+        )?;
         Ok(Self {
             subimages,
             targets,
             centres,
             image,
             split,
+            tilts,
+            thicknesses,
+            levels,
             length: 0,
             shape: info.shape,
             sink,
@@ -125,8 +170,14 @@ impl DatasetWriter {
     pub fn append(&mut self, rows: &SubImages) -> Result<()> {
         let count = rows.centres.len();
         let (n, channels, height, width) = rows.subimages.dim();
-        let counts = [n, rows.targets.nrows(), rows.image.len(), rows.split.len()];
-        if counts != [count; 4]
+        let counts = [
+            n,
+            rows.targets.nrows(),
+            rows.image.len(),
+            rows.split.len(),
+            rows.circumstances.len(),
+        ];
+        if counts != [count; 5]
             || channels != 1
             || [height, width] != self.shape
             || rows.targets.ncols() != 2
@@ -153,6 +204,14 @@ impl DatasetWriter {
         append(root, "centres", &self.centres, centres)?;
         append(root, "image", &self.image, aview1(rows.image))?;
         append(root, "split", &self.split, aview1(&codes))?;
+        let of = |value: fn(&Circumstance) -> f32| -> Vec<f32> {
+            rows.circumstances.iter().map(value).collect()
+        };
+        let tilts = Array2::from_shape_fn((count, 2), |(n, c)| rows.circumstances[n].tilt_mrad[c]);
+        append(root, "tilts", &self.tilts, tilts.view())?;
+        let (thicknesses, levels) = (of(|c| c.thickness_nm), of(|c| c.level));
+        append(root, "thicknesses", &self.thicknesses, aview1(&thicknesses))?;
+        append(root, "levels", &self.levels, aview1(&levels))?;
         self.length += count;
         Ok(())
     }
@@ -183,10 +242,14 @@ impl DatasetWriter {
             centres,
             image,
             split,
+            tilts,
+            thicknesses,
+            levels,
             sink,
             ..
         } = self;
         drop([subimages, targets, centres, image, split]);
+        drop([tilts, thicknesses, levels]);
         sink.finish()
     }
 }
@@ -226,6 +289,7 @@ pub struct Dataset {
     centres: Vec<Point>,
     image: Vec<u32>,
     split: Vec<Split>,
+    circumstances: Vec<Circumstance>,
 }
 
 impl Dataset {
@@ -253,8 +317,15 @@ impl Dataset {
             .map(|&code| Split::ALL.get(usize::from(code)).copied())
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| root.wrong("split", "an unknown code", SPLIT_CODES))?;
-        let counts = [targets.len(), centres.len(), image.len(), split.len()];
-        if counts != [count; 4] {
+        let circumstances = read_circumstances(&root, count)?;
+        let counts = [
+            targets.len(),
+            centres.len(),
+            image.len(),
+            split.len(),
+            circumstances.len(),
+        ];
+        if counts != [count; 5] {
             return Err(root.wrong(
                 "",
                 format!("{counts:?} labels of {count} sub-images"),
@@ -281,6 +352,7 @@ impl Dataset {
             centres,
             image,
             split,
+            circumstances,
         })
     }
 
@@ -334,6 +406,12 @@ impl Dataset {
         &self.targets
     }
 
+    /// What is known about the image of each sub-image.
+    #[must_use]
+    pub fn circumstances(&self) -> &[Circumstance] {
+        &self.circumstances
+    }
+
     /// Where the data set came from.
     ///
     /// # Errors
@@ -372,4 +450,31 @@ impl Dataset {
         }
         Ok((subimages, self.targets.select(Axis(0), indices)))
     }
+}
+
+/// What is known about the images of `count` sub-images; nothing in files of older versions.
+fn read_circumstances(root: &Node, count: usize) -> Result<Vec<Circumstance>> {
+    if !(root.has("tilts") && root.has("thicknesses") && root.has("levels")) {
+        return Ok(vec![Circumstance::default(); count]);
+    }
+    let tilts = root.read_rows::<f32, 2>("tilts")?;
+    let thicknesses = root.read::<f32>("thicknesses")?.1;
+    let levels = root.read::<f32>("levels")?.1;
+    if [tilts.len(), thicknesses.len(), levels.len()] != [count; 3] {
+        let got = format!(
+            "{} tilts, {} thicknesses, {} levels",
+            tilts.len(),
+            thicknesses.len(),
+            levels.len()
+        );
+        return Err(root.wrong("", got, format!("{count} of each")));
+    }
+    let each = tilts.into_iter().zip(thicknesses).zip(levels);
+    Ok(each
+        .map(|((tilt_mrad, thickness_nm), level)| Circumstance {
+            tilt_mrad,
+            thickness_nm,
+            level,
+        })
+        .collect())
 }

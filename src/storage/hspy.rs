@@ -330,6 +330,28 @@ pub fn read_images(path: &Path) -> Result<ImageFile> {
     })
 }
 
+/// Mistilt `[x, y]` [mrad] and thickness [nm] of a frame.
+pub type TiltAndThickness = ([f64; 2], f64);
+
+/// Mistilt and thickness of every frame of an image file, in their order; nothing in files that are not of this
+/// program.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_circumstances(path: &Path) -> Result<Option<Vec<TiltAndThickness>>> {
+    let root = hdf::open(path)?;
+    if !root.has("navigation") {
+        return Ok(None);
+    }
+    let navigation = root.group("navigation")?;
+    let tilts = navigation.read_rows::<f64, 2>("tilts_mrad")?;
+    let thicknesses = navigation.read::<f64>("thicknesses_nm")?.1;
+    let pairs = tilts
+        .iter()
+        .flat_map(|tilt| thicknesses.iter().map(move |t| (*tilt, *t)));
+    Ok(Some(pairs.collect()))
+}
+
 /// Gives images their navigation axes of length one back.
 fn with_navigation(
     node: &Node,

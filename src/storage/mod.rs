@@ -12,6 +12,7 @@ mod hdf_layout;
 mod hdf_signals;
 pub mod hspy;
 pub mod info;
+pub mod labels;
 pub mod micrograph;
 mod mrc;
 mod ncem;

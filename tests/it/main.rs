@@ -8,6 +8,7 @@ mod figure;
 mod floors;
 mod formats;
 mod fuzz;
+mod learning;
 mod micrographs;
 mod multislice;
 mod network;

@@ -94,10 +94,10 @@ fn samples(seeds: std::ops::Range<u64>) -> Samples {
     let (subimages, targets): (Vec<Array4<f32>>, Vec<Array2<f32>>) = parts.unzip();
     let subimages: Vec<_> = subimages.iter().map(|a| a.view()).collect();
     let targets: Vec<_> = targets.iter().map(|a| a.view()).collect();
-    Samples {
-        subimages: concatenate(Axis(0), &subimages).unwrap(),
-        targets: concatenate(Axis(0), &targets).unwrap(),
-    }
+    Samples::new(
+        concatenate(Axis(0), &subimages).unwrap(),
+        concatenate(Axis(0), &targets).unwrap(),
+    )
 }
 
 /// One short training for all tests: three specimens of about 230 cells, an ensemble of two.

@@ -27,6 +27,7 @@ fn samples(count: usize, seed: u64) -> Samples {
             random.random_range(-1.0..1.0)
         }),
         targets: Array2::from_shape_simple_fn((count, 2), || random.random_range(-20.0..20.0)),
+        levels: Vec::new(),
     }
 }
 

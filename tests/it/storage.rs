@@ -8,7 +8,9 @@ use ferrostem::crystal::Sublattice;
 use ferrostem::crystal::polarization::PolarVector;
 use ferrostem::crystal::{Structure, Truth};
 use ferrostem::provenance::Provenance;
-use ferrostem::storage::dataset::{Dataset, DatasetInfo, DatasetWriter, Split, SubImages};
+use ferrostem::storage::dataset::{
+    Circumstance, Dataset, DatasetInfo, DatasetWriter, Split, SubImages,
+};
 use ferrostem::storage::hspy::{self, DetectorStack, ImageFile};
 use ferrostem::storage::polarization::{self, MapGrid};
 use ferrostem::storage::{info, micrograph, tables};
@@ -151,6 +153,14 @@ const INFO: fn() -> DatasetInfo = || DatasetInfo {
     shape: [3, 4],
 };
 
+fn circumstance(piece: usize) -> Circumstance {
+    Circumstance {
+        tilt_mrad: [piece as f32, -1.0],
+        thickness_nm: 10.0,
+        level: 2.5,
+    }
+}
+
 /// Writes `pieces` of `count` sub-images; pixel (0, 0) of each is its number.
 fn write_dataset(path: &Path, pieces: usize, count: usize) -> ferrostem::Result<()> {
     let mut writer = DatasetWriter::create(path, &INFO(), false)?;
@@ -172,6 +182,7 @@ fn write_dataset(path: &Path, pieces: usize, count: usize) -> ferrostem::Result<
             centres: &centres,
             image: &vec![piece as u32; count],
             split: &splits,
+            circumstances: &vec![circumstance(piece); count],
         })?;
     }
     writer.finish(&Provenance::start("dataset", String::new(), Some(7)))
@@ -200,6 +211,7 @@ fn data_sets_are_read_in_any_order() {
         (dataset.images()[19], dataset.centres()[19]),
         (1, [19.0, 0.5])
     );
+    assert_eq!(dataset.circumstances()[19], circumstance(1));
     assert_eq!(dataset.provenance().unwrap().seed, Some(7));
     assert!(
         dataset
@@ -224,6 +236,7 @@ fn an_unfinished_data_set_leaves_nothing() {
             centres: &[[0.0, 0.0]],
             image: &[0],
             split: &[Split::Train],
+            circumstances: &[circumstance(0)],
         })
         .unwrap_err();
     assert!(error.to_string().contains("(1, 1, 3, 4)"), "{error}");

@@ -2,17 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use ferrostem::experiment::{Stream, StreamSettings, make_dataset, part_of};
-use ferrostem::network::{SplitSettings, SubimageSettings};
+use ferrostem::experiment::{Stream, StreamSettings, make_dataset};
+use ferrostem::network::SubimageSettings;
 use ferrostem::progress::Reporter;
 use ferrostem::provenance::Provenance;
 use ferrostem::settings::Source;
-use ferrostem::storage::dataset::{Dataset, Split};
+use ferrostem::storage::dataset::Dataset;
 use ferrostem::storage::responses::write_response;
 
 use crate::emulator::lesson;
 
-const EMULATED: &str = r#"seed = 5
+pub(crate) const EMULATED: &str = r#"seed = 5
 count = 300
 cells = [8, 6]
 amplitude = { uniform = [0.2, 1.1] }
@@ -123,28 +123,6 @@ fn labels_are_the_truth_of_what_was_drawn() {
             .into_iter()
             .all(|d| d[0].hypot(d[1]) <= largest + 1e-3)
     );
-}
-
-/// Parts go by image and come in the fractions asked for, from the first images on.
-#[test]
-fn parts_have_their_fractions() {
-    let split = SplitSettings {
-        train_fraction: 0.8,
-        validation_fraction: 0.25,
-    };
-    for count in [20, 1000] {
-        let of = |part: Split| (0..count).filter(|&n| part_of(n, &split) == part).count() as f64;
-        for (part, fraction) in [
-            (Split::Train, 0.6),
-            (Split::Validation, 0.2),
-            (Split::Test, 0.2),
-        ] {
-            assert!(
-                (of(part) / count as f64 - fraction).abs() < 0.06,
-                "{part:?}"
-            );
-        }
-    }
 }
 
 /// A dataset file of settings in which `changes` are made.
