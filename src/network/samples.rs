@@ -82,7 +82,7 @@ impl Samples {
     /// Feeds all numbers to a hash, sample by sample, so that the pieces that they come in do not matter.
     pub(super) fn hash(&self, hasher: &mut blake3::Hasher) {
         for (row, image) in self.subimages.outer_iter().enumerate() {
-            let numbers = image.iter().chain(self.targets.row(row).into_iter());
+            let numbers = image.iter().chain(self.targets.row(row));
             let bytes: Vec<u8> = numbers
                 .chain(self.levels.get(row))
                 .flat_map(|v| v.to_le_bytes())
