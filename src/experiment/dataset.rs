@@ -158,7 +158,7 @@ pub fn make_dataset(
         let micrograph = micrograph::open(path, settings.signal.as_deref())?;
         let circumstances = match micrograph.format {
             "hspy" => read_circumstances(path)?,
-            _ => None,
+            _ => Vec::new(),
         };
         let bar = reporter.bar("frames", micrograph.frames as u64);
         for frame in 0..micrograph.frames {
@@ -180,9 +180,8 @@ pub fn make_dataset(
             let mut labelled =
                 Labelled::cut(&picture, &known, &settings.subimages, &settings.split)
                     .map_err(|error| error.of_file(path))?;
-            if let Some(&(tilt, thickness)) = circumstances.as_ref().and_then(|all| all.get(frame))
-            {
-                labelled = labelled.under(tilt, thickness);
+            if let Some(circumstance) = circumstances.get(frame) {
+                labelled = labelled.under(circumstance);
             }
             if settings.split.by == SplitBy::Image {
                 labelled
@@ -301,6 +300,7 @@ fn draw_dataset(
     let mut writer = DatasetWriter::create(output, info, force)?;
     let bar = reporter.bar("sub-images", emulated.count as u64);
     let (mut written, mut index) = (0, 0_u64);
+    let mut counts = [0_usize; Split::ALL.len()];
     for batch in stream.batches(0..u64::MAX, AT_ONCE) {
         for drawn in batch? {
             let labelled = drawn.labelled;
@@ -313,6 +313,7 @@ fn draw_dataset(
                 split: &vec![settings.split.part_of_image(index); count],
                 circumstances: &labelled.circumstances[..count],
             })?;
+            counts[settings.split.part_of_image(index) as usize] += count;
             written += count;
             index += 1;
             bar.set_position(written as u64);
@@ -325,7 +326,8 @@ fn draw_dataset(
         }
     }
     bar.finish_and_clear();
-    reporter.say(format!("{written} sub-images of {index} drawn images"));
+    refuse_empty_parts(counts, &settings.split)?;
+    reporter.say(format!("{} of {index} drawn images", told(counts)));
     writer.finish(&provenance.finished())
 }
 

@@ -167,12 +167,12 @@ impl Labelled {
         })
     }
 
-    /// The same, the specimen tilted by `tilt` `[x, y]` [mrad] and `thickness` [nm] thick.
+    /// The same, tilt and thickness being those of `known`.
     #[must_use]
-    pub fn under(mut self, tilt: [f64; 2], thickness: f64) -> Self {
+    pub fn under(mut self, known: &Circumstance) -> Self {
         for circumstance in &mut self.circumstances {
-            circumstance.tilt_mrad = tilt.map(|t| t as f32);
-            circumstance.thickness_nm = thickness as f32;
+            circumstance.tilt_mrad = known.tilt_mrad;
+            circumstance.thickness_nm = known.thickness_nm;
         }
         self
     }

@@ -11,8 +11,9 @@ use crate::column::{self, COLUMNS_HEADER, ColumnMap, ColumnSettings, Method, col
 use crate::crystal::Truth;
 use crate::crystal::polarization::{PolarVector, flags};
 use crate::error::{Error, Result};
+use crate::figure::Figure;
 use crate::figure::histogram::displacement_histograms;
-use crate::figure::map::{MapStyle, arrows_figure};
+use crate::figure::map::{Layer, MapStyle, Panel, arrows_figure, panels_figure};
 use crate::image::Image;
 use crate::neighbours::{Neighbours, Point};
 use crate::network::{Conformal, LEVELS};
@@ -238,6 +239,10 @@ impl MapFiles<'_> {
                     let evaluation = Evaluation::new(judged(&comparison), conformal);
                     reporter.say(evaluation.line());
                     evaluation.write(here)?;
+                    let length = |v: &PolarVector| v.displacement[0].hypot(v.displacement[1]);
+                    let (title, label) = ("Error of the network", "length of the error of D (pm)");
+                    self.picture(&comparison.differences(), length, title, label)?
+                        .save(here, "error", true)?;
                 }
             }
         }
@@ -281,7 +286,46 @@ impl MapFiles<'_> {
             "polarization",
             true,
         )?;
+        if self.conformal.is_some() {
+            let sigma = |v: &PolarVector| ((v.sigma[0].powi(2) + v.sigma[1].powi(2)) / 2.0).sqrt();
+            let label = "standard deviation per axis (pm)";
+            self.picture(self.vectors, sigma, "Uncertainty of the network", label)?
+                .save(here, "sigma", true)?;
+        }
         displacement_histograms(self.title, self.vectors).save(here, "histogram", true)
+    }
+
+    /// A number of each vector as a picture, one pixel a vector; flagged ones are left blank.
+    fn picture(
+        &self,
+        vectors: &[PolarVector],
+        number: impl Fn(&PolarVector) -> f64,
+        title: &str,
+        label: &str,
+    ) -> Result<Figure> {
+        let grid = MapGrid::nearest(vectors, self.pitch())?;
+        let shown = |index: usize| {
+            let vector = &vectors[index];
+            if vector.flags == 0 {
+                number(vector) as f32
+            } else {
+                f32::NAN
+            }
+        };
+        let picture = Image {
+            data: grid.cells.mapv(|cell| cell.map_or(f32::NAN, shown)),
+            sampling: grid.pitch,
+        };
+        let panel = Panel {
+            title: String::new(),
+            image: None,
+            layer: Layer::Values(&picture),
+        };
+        let style = MapStyle {
+            scalar_label: label.to_owned(),
+            ..MapStyle::default()
+        };
+        panels_figure(title, &[panel], &style)
     }
 
     /// Radii of the circles that hold the true D [pm].

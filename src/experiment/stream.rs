@@ -43,7 +43,7 @@ use crate::network::{SplitSettings, SubimageSettings};
 use crate::rng::{ChaCha8Rng, Rng, stream};
 use crate::settings::Source;
 use crate::simulation::Extremes;
-use crate::storage::dataset::Split;
+use crate::storage::dataset::{Circumstance, Split};
 use crate::units::ANGSTROM_PER_NM;
 
 /// Normal deviates farther out than this are drawn again [standard deviations].
@@ -356,7 +356,11 @@ impl Stream {
             ..SplitSettings::default()
         };
         let labelled = Labelled::cut(&image, &known, &self.subimages, &all)?;
-        drawn.labelled = labelled.under(drawn.tilt_mrad, drawn.thickness_nm);
+        drawn.labelled = labelled.under(&Circumstance {
+            tilt_mrad: drawn.tilt_mrad.map(|t| t as f32),
+            thickness_nm: drawn.thickness_nm as f32,
+            ..Circumstance::default()
+        });
         drawn.labelled.split.fill(Split::Train);
         Ok(drawn)
     }

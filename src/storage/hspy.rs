@@ -10,6 +10,7 @@ use std::path::Path;
 use hdf5::Selection;
 use ndarray::{Array4, ArrayD, ArrayView, Dimension, IxDyn, aview1};
 
+use super::dataset::Circumstance;
 use super::hdf::{self, Node, Sink};
 use super::patterns::{self, PatternStream, write_patterns};
 use super::records;
@@ -330,26 +331,28 @@ pub fn read_images(path: &Path) -> Result<ImageFile> {
     })
 }
 
-/// Mistilt `[x, y]` [mrad] and thickness [nm] of a frame.
-pub type TiltAndThickness = ([f64; 2], f64);
-
-/// Mistilt and thickness of every frame of an image file, in their order; nothing in files that are not of this
-/// program.
+/// Mistilt and thickness of every frame of an image file, in their order; none of files that are not of this program.
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn read_circumstances(path: &Path) -> Result<Option<Vec<TiltAndThickness>>> {
+pub fn read_circumstances(path: &Path) -> Result<Vec<Circumstance>> {
     let root = hdf::open(path)?;
     if !root.has("navigation") {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let navigation = root.group("navigation")?;
     let tilts = navigation.read_rows::<f64, 2>("tilts_mrad")?;
     let thicknesses = navigation.read::<f64>("thicknesses_nm")?.1;
-    let pairs = tilts
+    let frames = tilts
         .iter()
-        .flat_map(|tilt| thicknesses.iter().map(move |t| (*tilt, *t)));
-    Ok(Some(pairs.collect()))
+        .flat_map(|tilt| thicknesses.iter().map(move |thickness| (tilt, *thickness)));
+    Ok(frames
+        .map(|(tilt, thickness)| Circumstance {
+            tilt_mrad: tilt.map(|t| t as f32),
+            thickness_nm: thickness as f32,
+            ..Circumstance::default()
+        })
+        .collect())
 }
 
 /// Gives images their navigation axes of length one back.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::output;
+use super::output::OutputFile;
 use super::polarization::Quantity;
 use crate::crystal::polarization::PolarVector;
 use crate::error::{Error, Result};
@@ -41,23 +41,37 @@ pub fn write_table<R: IntoIterator<Item = String>>(
     header: &[&str],
     rows: impl IntoIterator<Item = R>,
 ) -> Result<()> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let fail = |error: csv::Error| {
-        Error::data(
+    // Straight to the disk: the table of a dense map is larger than the map.
+    let file = OutputFile::create(path, true)?;
+    let mut writer = csv::Writer::from_path(file.temporary()).map_err(refused(path))?;
+    let fail = |error: csv::Error| match error.kind() {
+        csv::ErrorKind::Io(_) => refused(path)(error),
+        _ => Error::data(
             path,
             "table",
             error.to_string(),
             "rows as long as the header",
-        )
+        ),
     };
     writer.write_record(header).map_err(fail)?;
     for row in rows {
         writer.write_record(row).map_err(fail)?;
     }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| Error::io("write", path)(error.into_error()))?;
-    output::write_file(path, &bytes)
+    writer.flush().map_err(Error::io("write", path))?;
+    drop(writer);
+    file.finish()
+}
+
+/// The error for a table that the system refuses.
+fn refused(path: &Path) -> impl Fn(csv::Error) -> Error {
+    let path = path.to_owned();
+    move |error| {
+        let source = match error.into_kind() {
+            csv::ErrorKind::Io(source) => source,
+            other => std::io::Error::other(format!("{other:?}")),
+        };
+        Error::io("write", &path)(source)
+    }
 }
 
 /// Writes `polarization.csv`, one row per cell.
