@@ -8,10 +8,11 @@
 use std::time::Instant;
 
 use ferrostem::network::{
-    Mode, ModelSettings, Normalization, Recipe, Samples, SubimageSettings, TrainingSettings, train,
+    Mode, ModelSettings, Normalization, Recipe, Regressor, Samples, SubimageSettings,
+    TrainingSettings, train,
 };
 use ferrostem::progress::Reporter;
-use ndarray::{Array2, Array4};
+use ndarray::{Array2, Array4, Axis};
 
 /// Samples of an epoch.
 const SAMPLES: usize = 64 * 16;
@@ -97,6 +98,51 @@ fn bench(name: &str, normalization: Normalization, side: usize, seconds: f64) {
     rates(&format!("{name} infer"), seconds, || {
         regressor.predict_patches(many.subimages.view()).unwrap();
     });
+    if normalization == Normalization::None && seconds > 0.0 {
+        dense(&regressor, side);
+    }
+}
+
+/// The map of an image of 1024² pixels every 4 pixels, in one pass, beside its windows one by one (a part of them, and its
+/// part of the windows).
+fn dense(regressor: &Regressor, window: usize) {
+    const SIDE: usize = 1024;
+    const STRIDE: usize = 4;
+    let image = samples(1, SIDE).subimages;
+    let image = image
+        .index_axis(Axis(0), 0)
+        .index_axis(Axis(0), 0)
+        .to_owned();
+    let (wall, processor) = used(|| {
+        regressor.predict_dense(image.view(), STRIDE).unwrap();
+    });
+    let across = (SIDE - window) / STRIDE + 1;
+    let part = samples(SAMPLES, window);
+    let (one_by_one, theirs) = used(|| {
+        regressor.predict_patches(part.subimages.view()).unwrap();
+    });
+    let share = (across * across) as f64 / SAMPLES as f64;
+    println!(
+        "ferrostem f32 dense map of {SIDE}², stride {STRIDE}: {wall:.3} s ({processor:.2} s of processor); window by window {:.2} s \
+         ({:.1} s), {:.0} times ({:.0} times) as long",
+        share * one_by_one,
+        share * theirs,
+        share * one_by_one / wall,
+        share * theirs / processor
+    );
+}
+
+/// Seconds, and seconds of processor, of one of five turns.
+fn used(mut work: impl FnMut()) -> (f64, f64) {
+    const TURNS: usize = 5;
+    work();
+    let (start, processor) = (Instant::now(), processor_seconds());
+    (0..TURNS).for_each(|_| work());
+    let turns = TURNS as f64;
+    (
+        start.elapsed().as_secs_f64() / turns,
+        (processor_seconds() - processor) / turns,
+    )
 }
 
 /// Numbers that repeat, but not soon.

@@ -172,7 +172,8 @@ fn a_table_labels_its_cells_and_the_parts_go_by_image() {
         let (_, truth) = lattice(u64::from(data.images()[row]), 14, CELL);
         let cell = truth
             .iter()
-            .find(|c| (c[0] - centre[0]).hypot(c[1] - centre[1]) < 1e-9);
+            // Windows are cut up to 0.2 Å off along either axis.
+            .find(|c| (c[0] - centre[0]).abs().max((c[1] - centre[1]).abs()) < 0.2 + 1e-9);
         for axis in 0..2 {
             let label = f64::from(data.targets()[(row, axis)]);
             assert!((label - cell.unwrap()[2 + axis]).abs() < 1e-5);
