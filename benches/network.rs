@@ -16,6 +16,9 @@ use ndarray::{Array2, Array4, Axis};
 
 /// Samples of an epoch.
 const SAMPLES: usize = 64 * 16;
+/// Epochs of a training: what is done once in a training (first weights, calibration, what the windows look like) counts with
+/// the share that it has in a short one.
+const EPOCHS: usize = 8;
 
 /// Prints the lines, if asked for: these are no benches of criterion, as a step takes as long as it takes.
 pub(crate) fn benches() {
@@ -36,12 +39,12 @@ pub(crate) fn benches() {
 
 /// Repeats for `seconds`, but once at least, and prints the rate, and the rate per second of processor time, which other
 /// programs on the machine hardly change.
-fn rates(what: &str, seconds: f64, mut work: impl FnMut()) {
+fn rates(what: &str, seconds: f64, each: usize, mut work: impl FnMut()) {
     let (start, processor) = (Instant::now(), processor_seconds());
     let mut samples = 0;
     while samples == 0 || start.elapsed().as_secs_f64() < seconds {
         work();
-        samples += SAMPLES;
+        samples += each;
     }
     let rate = samples as f64 / start.elapsed().as_secs_f64();
     let used = processor_seconds() - processor;
@@ -71,7 +74,7 @@ fn bench(name: &str, normalization: Normalization, side: usize, seconds: f64) {
         ..ModelSettings::default()
     };
     let training = TrainingSettings {
-        epochs: 1,
+        epochs: if seconds > 0.0 { EPOCHS } else { 1 },
         ensemble: 1,
         ..TrainingSettings::default()
     };
@@ -92,10 +95,10 @@ fn bench(name: &str, normalization: Normalization, side: usize, seconds: f64) {
     let (many, one) = (samples(SAMPLES, side), samples(1, side));
     let train = || train(&recipe, &many, &one, None, &Reporter::quiet()).unwrap();
     let regressor = train().regressor;
-    rates(&format!("{name} train"), seconds, || {
+    rates(&format!("{name} train"), seconds, EPOCHS * SAMPLES, || {
         train();
     });
-    rates(&format!("{name} infer"), seconds, || {
+    rates(&format!("{name} infer"), seconds, SAMPLES, || {
         regressor.predict_patches(many.subimages.view()).unwrap();
     });
     if normalization == Normalization::None && seconds > 0.0 {
