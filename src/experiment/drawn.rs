@@ -5,7 +5,7 @@
 
 use std::sync::Mutex;
 
-use ndarray::{Array2, Array4, ArrayView2, ArrayView4, Axis, concatenate, s};
+use ndarray::{Array2, Array4, ArrayView2, ArrayView4, Axis, concatenate};
 
 use super::stream::{Stream, no_subimages};
 use crate::error::{Error, Result};
@@ -36,6 +36,7 @@ pub struct Drawn<'a> {
     part: Part,
     count: usize,
     auxiliary: &'a [Auxiliary],
+    per_image: usize,
     /// The pass that was drawn last.
     last: Mutex<Option<(Pass, Samples)>>,
 }
@@ -49,8 +50,16 @@ impl<'a> Drawn<'a> {
             part,
             count,
             auxiliary,
+            per_image: usize::MAX,
             last: Mutex::new(None),
         }
+    }
+
+    /// With at most so many sub-images of each image, evenly among those that it has: windows of one image have tilt, thickness, dose
+    /// and neighbours in common, and tell less than as many of different ones.
+    #[must_use]
+    pub fn at_most(self, per_image: usize) -> Self {
+        Self { per_image, ..self }
     }
 
     /// The samples of the first pass, to be kept, and what is known about each.
@@ -79,11 +88,12 @@ impl<'a> Drawn<'a> {
             for drawn in batch? {
                 let labelled = drawn.labelled;
                 let room = self.count - circumstances.len();
-                let rows = s![..labelled.centres.len().min(room), ..];
-                targets.push(labelled.targets.slice(rows).to_owned());
-                let rows = s![..labelled.centres.len().min(room), .., .., ..];
-                subimages.push(labelled.subimages.slice(rows).to_owned());
-                circumstances.extend(labelled.circumstances.iter().take(room));
+                let step = labelled.centres.len().div_ceil(self.per_image).max(1);
+                let rows = (0..labelled.centres.len()).step_by(step).take(room);
+                let rows: Vec<usize> = rows.collect();
+                targets.push(labelled.targets.select(Axis(0), &rows));
+                subimages.push(labelled.subimages.select(Axis(0), &rows));
+                circumstances.extend(rows.iter().map(|&row| labelled.circumstances[row]));
             }
             drawn += AT_ONCE;
             if circumstances.is_empty() && drawn >= PATIENCE {

@@ -72,6 +72,8 @@ pub struct HeldOut {
     pub calibration: usize,
     /// Sub-images that test.
     pub test: usize,
+    /// Sub-images of one image, at most: what the others show they show, too.
+    pub per_image: usize,
 }
 
 impl Default for HeldOut {
@@ -80,6 +82,7 @@ impl Default for HeldOut {
             validation: 2000,
             calibration: 2000,
             test: 2000,
+            per_image: 16,
         }
     }
 }
@@ -115,6 +118,9 @@ impl TrainSettings {
         if self.emulated.is_none() && self.held_out.is_some() {
             let allowed = "no such section: the dataset has its parts";
             return Err(source.wrong("held_out", "a section", allowed));
+        }
+        if held_out.per_image == 0 {
+            return Err(source.wrong("held_out.per_image", 0, "at least one sub-image"));
         }
         if held_out.validation == 0 {
             return Err(source.wrong("held_out.validation", 0, "at least one sub-image"));
@@ -251,10 +257,11 @@ impl Work<'_> {
         }
         let drawn = |part, count| Drawn::new(&stream, part, count, &self.settings.model.auxiliary);
         let train = drawn(Part::Train, emulated.count);
-        let once = |part, count| drawn(part, count).once();
+        let once = |part, count| drawn(part, count).at_most(held_out.per_image).once();
         let (validation, _) = once(Part::Validation, held_out.validation)?;
         let (calibration, _) = once(Part::Calibration, held_out.calibration)?;
-        let (test, circumstances) = Drawn::new(&stream, Part::Test, held_out.test, &[]).once()?;
+        let test = Drawn::new(&stream, Part::Test, held_out.test, &[]);
+        let (test, circumstances) = test.at_most(held_out.per_image).once()?;
         let parts = Parts {
             train: &train,
             validation: &validation,

@@ -573,6 +573,10 @@ fn every_epoch_draws_new_images_and_the_same_ones_again() {
     ] {
         assert_ne!(first, read(part, network, epoch), "{part:?}");
     }
+    let sparse = DrawnSamples::new(&stream, Part::Train, 40, &[]).at_most(3);
+    let (_, circumstances) = sparse.once().unwrap();
+    let tilts: Vec<f32> = circumstances.iter().map(|c| c.tilt_mrad[0]).collect();
+    assert!(tilts.chunk_by(|a, b| a == b).all(|image| image.len() <= 3));
     let drawn = DrawnSamples::new(&stream, Part::Train, 40, &[]);
     let pass = Pass {
         network: 0,
