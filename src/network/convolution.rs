@@ -10,6 +10,8 @@ use candle_core::{
     CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
+use rayon::prelude::*;
+
 use super::kernel::{
     Columns, Correlation, Framed, Sliding, WeightGradient, for_real, numbers, padded, slice,
 };
@@ -73,21 +75,55 @@ struct Convolution {
 
 impl Convolution {
     fn run<T: Real>(&self, input: &[T], weights: &[T], bias: &[T], sliding: Sliding) -> Vec<T> {
-        let (height, width) = sliding.result();
         let outputs = bias.len();
-        let mut out = vec![T::zero(); sliding.count * height * width * outputs];
+        let (weights, bias) = (Columns::new(weights, outputs), Columns::new(bias, outputs));
+        correlated(sliding, input, &weights, Some(&bias), self.rectify, outputs)
+    }
+}
+
+/// Multiply-adds of an image from which on images of a shard are shared out to workers that have nothing else to do; each
+/// image has its own place in the result, whoever works on it.
+const WORTH_SHARING: usize = 1 << 23;
+
+/// The correlation of all images.
+fn correlated<T: Real>(
+    sliding: Sliding,
+    input: &[T],
+    weights: &Columns<'_, T>,
+    bias: Option<&Columns<'_, T>>,
+    rectify: bool,
+    outputs: usize,
+) -> Vec<T> {
+    let (height, width) = sliding.result();
+    let each = height * width * outputs;
+    let mut out = vec![T::zero(); sliding.count * each];
+    let run = |sliding: Sliding, input: &[T], out: &mut [T]| {
         let correlation = Correlation {
             sliding,
             input,
-            weights: &Columns::new(weights, outputs),
-            bias: Some(&Columns::new(bias, outputs)),
-            rectify: self.rectify,
+            weights,
+            bias,
+            rectify,
             outputs,
-            out: &mut out,
+            out,
         };
         T::run(Vectors::of_processor(), correlation);
-        out
+    };
+    let work = each * sliding.rows * sliding.cols * sliding.channels;
+    if sliding.count == 1 || work < WORTH_SHARING {
+        run(sliding, input, &mut out);
+        return out;
     }
+    let image = sliding.height * sliding.width * sliding.channels;
+    let images = out.par_chunks_exact_mut(each).enumerate();
+    images.for_each(|(n, out)| {
+        let one = Sliding {
+            count: 1,
+            ..sliding
+        };
+        run(one, &input[n * image..], out);
+    });
+    out
 }
 
 impl CustomOp3 for Convolution {
@@ -209,19 +245,8 @@ fn input_gradient<T: Real>(framed: &Framed<T>, turned: &[T], sliding: Sliding) -
         margin: sliding.rows - 1,
         ..sliding
     };
-    let (height, width) = back.result();
-    let mut out = vec![T::zero(); back.count * height * width * inputs];
-    let correlation = Correlation {
-        sliding: back,
-        input: &framed.values,
-        weights: &Columns::new(turned, inputs),
-        bias: None,
-        rectify: false,
-        outputs: inputs,
-        out: &mut out,
-    };
-    T::run(Vectors::of_processor(), correlation);
-    out
+    let weights = Columns::new(turned, inputs);
+    correlated(back, &framed.values, &weights, None, false, inputs)
 }
 
 fn weight_gradient<T: Real>(
